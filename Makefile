@@ -1,0 +1,39 @@
+# One environment for everything: made once, and again when pyproject.toml changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# A group is installed when its stamp is older than pyproject.toml.
+READY = $(VENV)/ready
+
+.PHONY: demo test lint bench crash clean help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+demo: $(READY)-demo  ## the three ways to read, side by side, on a real server
+	$(BIN)/python -m example_project.demo
+
+test: $(READY)-test  ## the suite, with branch coverage
+	$(BIN)/python -X dev -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(READY)-test  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)-bench  ## the cost of a hit against the floor
+	$(BIN)/python -m benchmarks.hits
+
+crash: $(READY)-test  ## what plain lru-dict does with destructors that yield: it must crash
+	$(BIN)/python -m tests.destructors --plain
+
+$(READY)-%: pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python %d.%d: 3.11 or later is needed. Name one: make PYTHON=python3.13 ..." % sys.version_info[:2])'
+	@test -x $(BIN)/python || { echo "creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the $* group ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group $*
+	@touch $@
+
+clean:  ## remove the environment and what the tests left
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,308 @@
+"""``LRUCache``: the local tier as a cache of its own."""
+
+from __future__ import annotations
+
+from time import monotonic as clock
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
+from lru import LRU
+
+from tieredcache.entries import FOREVER, NEVER, Entry
+from tieredcache.options import Complaint, read_lru_options
+from tieredcache.stats import Counter, Stats
+from tieredcache.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping
+
+_NOTHING: Final = object()
+_EMPTY: Final[LRU[Any, Entry]] = LRU(1)
+"""What the fast path of an instance with another way of making keys looks into: in vain."""
+
+
+class SharedStore(Store):
+    """The store of one LOCATION. ``home``: the prefix that its first instance puts before ``str`` keys."""
+
+    def __init__(self, home: str | None) -> None:
+        super().__init__()
+        self.home = home
+        self.misses = Counter()
+        self.expired = Counter()
+        self.forgotten = Counter()
+
+
+_stores: Final[dict[str, SharedStore]] = {}
+
+
+class LRUCache(BaseCache):
+    """A cache in this process's memory that evicts the least recently used entry, and only that.
+
+    Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are not
+    validated. Instances with one ``LOCATION`` share one store. Raises ``ImproperlyConfigured`` for a mistake in the settings.
+
+    Writes hold the store's lock. A destructor that the garbage collector runs during one may use the same cache; it must not
+    wait for another thread that is writing to it.
+    """
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        name = location or params.get("NAME", "")
+        options = read_lru_options(params, Complaint(lambda: f"the LRUCache at LOCATION {name!r}"))
+        super().__init__(params)
+        self._max_entries = options.max_entries
+        self.default_timeout = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
+        plain = self.key_func is default_key_func and type(self).make_key is BaseCache.make_key
+        home = super().make_key("") if plain else None
+        self._store = store = _stores.get(name) or _stores.setdefault(name, SharedStore(home))
+        self._plain = home is not None and home == store.home
+        self._lru = store.lru if self._plain else _EMPTY
+
+    def stats(self) -> Stats:
+        """What this process has counted, over all instances of this ``LOCATION``."""
+        store = self._store
+        return Stats(
+            hits=store.hits,
+            misses=store.misses.value(),
+            forgotten=store.forgotten.value(),
+            evictions=store.evictions.value(),
+            expired=store.expired.value(),
+            entries=len(store),
+            max_entries=self._max_entries,
+        )
+
+    # --- reads --------------------------------------------------------------------------------------------------------------
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """The value of ``key``, the very object that was stored; ``default`` where there is none."""
+        # As in TieredCache.get: only str keys of the default version are stored as they are.
+        if version is None and type(key) is str:
+            try:
+                entry = self._lru[key]
+                if entry.deadline > clock():
+                    return entry.value
+            except KeyError:
+                if self._plain:
+                    self._store.misses.add()
+                    return default
+            else:
+                self._expire(key, entry)
+                return default
+        made = self._local_key(key, version)
+        try:
+            entry = self._store.lru[made]
+        except KeyError:
+            self._store.misses.add()
+            return default
+        if entry.deadline > clock():
+            return entry.value
+        self._expire(made, entry)
+        return default
+
+    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """As ``get``; like all below, without a thread."""
+        return self.get(key, default, version)
+
+    def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
+        """The values of those of ``keys`` that exist."""
+        found: dict[Any, Any] = {}
+        lru = self._lru
+        now = clock()
+        for key in keys:
+            if version is None and type(key) is str:
+                try:
+                    entry = lru[key]
+                    if entry.deadline > now:
+                        found[key] = entry.value
+                        continue
+                except KeyError:
+                    pass
+                else:
+                    self._store.duds.add()  # counted once more below
+            value = self.get(key, _NOTHING, version)
+            if value is not _NOTHING:
+                found[key] = value
+        return found
+
+    async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
+        """As ``get_many``."""
+        return self.get_many(keys, version)
+
+    def has_key(self, key: Any, version: Any = None) -> bool:
+        """Whether ``key`` exists. Does not count as a use of it."""
+        made = self._local_key(key, version)
+        entry = self._store.index.get(made)
+        if entry is None:
+            return False
+        if entry.deadline > clock():
+            return True
+        self._remove(made, entry)
+        return False
+
+    async def ahas_key(self, key: Any, version: Any = None) -> bool:
+        """As ``has_key``."""
+        return self.has_key(key, version)
+
+    # --- writes -------------------------------------------------------------------------------------------------------------
+
+    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
+        """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all."""
+        deadline = self._deadline(timeout)
+        if deadline is None:
+            self.delete(key, version)
+        else:
+            self._write(self._local_key(key, version), value, deadline)
+
+    async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
+        """As ``set``."""
+        self.set(key, value, timeout, version)
+
+    def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
+        """Store ``value`` unless ``key`` exists; whether it was stored."""
+        deadline = self._deadline(timeout)
+        if deadline is None:
+            return not self.has_key(key, version)
+        return self._write(self._local_key(key, version), value, deadline, if_absent=True)
+
+    async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
+        """As ``add``."""
+        return self.add(key, value, timeout, version)
+
+    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
+        """Give ``key`` another timeout, in seconds; whether it exists. Does not count as a use of it."""
+        deadline = self._deadline(timeout)
+        made = self._local_key(key, version)
+        with self._store.lock:
+            entry = self._store.index.get(made)
+            if entry is None or not entry.deadline > clock():
+                return False
+            entry.deadline = NEVER if deadline is None else deadline
+        return True
+
+    async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
+        """As ``touch``."""
+        return self.touch(key, timeout, version)
+
+    def incr(self, key: Any, delta: int = 1, version: Any = None) -> Any:
+        """Add ``delta`` to the value, in one step, and return the sum; the expiry stays. ``ValueError`` without a value."""
+        made = self._local_key(key, version)
+        store = self._store
+        while True:
+            entry = store.index.get(made)
+            if entry is None or not entry.deadline > clock():
+                raise ValueError(f"Key {self.make_key(key, version)!r} not found")
+            old = entry.value
+            new = old + delta  # the value's own code, so outside the lock
+            with store.lock:
+                if store.index.get(made) is entry and entry.value is old:
+                    entry.value = new
+                    self._promote(made, entry)
+                    return new
+
+    async def aincr(self, key: Any, delta: int = 1, version: Any = None) -> Any:
+        """As ``incr``."""
+        return self.incr(key, delta, version)
+
+    def delete(self, key: Any, version: Any = None) -> bool:
+        """Delete ``key``; whether it existed."""
+        made = self._local_key(key, version)
+        entry = self._store.index.get(made)
+        if entry is None:
+            return False
+        self._store.forgotten.add()
+        return self._remove(made, entry)
+
+    async def adelete(self, key: Any, version: Any = None) -> bool:
+        """As ``delete``."""
+        return self.delete(key, version)
+
+    async def aset_many(self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
+        """As ``set_many``."""
+        return self.set_many(data, timeout, version)
+
+    async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> None:
+        """As ``delete_many``."""
+        self.delete_many(keys, version)
+
+    async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
+        """As ``incr_version``."""
+        return self.incr_version(key, delta, version)
+
+    def clear(self) -> None:
+        """Remove everything, of all instances that share the store."""
+        store = self._store
+        dropped: list[Any] = []
+        with store.lock:
+            store.empty(dropped)
+            for entry in dropped:
+                entry.deadline = NEVER
+                store.forgotten.add()
+
+    async def aclear(self) -> None:
+        """As ``clear``."""
+        self.clear()
+
+    async def aclose(self, **kwargs: Any) -> None:
+        """As ``close``: nothing."""
+
+    # --- the store ----------------------------------------------------------------------------------------------------------
+
+    def _local_key(self, key: Any, version: Any) -> Hashable:
+        if version is None and self._plain and type(key) is str:
+            return key
+        made, home = self.make_key(key, version), self._store.home
+        if home is not None and isinstance(made, str) and made.startswith(home):
+            return made[len(home) :]
+        return (made,)
+
+    def _deadline(self, timeout: Any) -> float | None:
+        """The deadline for ``timeout`` seconds from now; ``None`` where that is now."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if timeout is None:
+            return FOREVER
+        return clock() + timeout if timeout > 0 else None
+
+    def _write(self, key: Hashable, value: Any, deadline: float, *, if_absent: bool = False) -> bool:
+        store = self._store
+        # Declared before the lock is taken, and so let go after it is released: no destructor runs under it.
+        dropped: list[Any] = [value]
+        with store.lock:
+            while True:
+                entry = store.index.get(key)
+                if entry is None:
+                    entry = Entry(value, NEVER)
+                    entry.deadline = deadline
+                    if store.put(key, entry, self._max_entries, dropped, replace=False):
+                        return True
+                    continue  # a destructor has put one there this moment
+                if if_absent and entry.deadline > clock():
+                    return False
+                # In place, and the value first: a reader checks the deadline before it takes the value.
+                dropped.append(entry.value)
+                entry.value = value
+                entry.deadline = deadline
+                self._promote(key, entry)
+                return True
+
+    def _promote(self, key: Hashable, entry: Entry) -> None:
+        store = self._store
+        if not store.busy:  # amid a change the entry may not be there yet
+            store.lru[key] = entry
+
+    def _expire(self, key: Hashable, entry: Entry) -> None:
+        self._store.duds.add()
+        self._store.misses.add()
+        self._store.expired.add()
+        self._remove(key, entry, expired=True)
+
+    def _remove(self, key: Hashable, entry: Entry, *, expired: bool = False) -> bool:
+        """Take ``entry`` out, with ``expired`` only if it still is; whether it was alive."""
+        dropped: list[Any] = []
+        store = self._store
+        with store.lock:
+            alive = entry.deadline > clock()
+            if store.index.get(key) is not entry or (expired and alive):
+                return False
+            entry.deadline = NEVER
+            store.unlink(key, entry, dropped)
+        return alive

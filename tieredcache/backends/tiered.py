@@ -1,0 +1,248 @@
+"""``TieredCache``: Django's cache interface over a local tier and a remote one."""
+
+from __future__ import annotations
+
+from time import monotonic as clock
+from typing import TYPE_CHECKING, Any
+
+from django.core.cache import caches
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.utils.safestring import SafeString
+
+from tieredcache.backends.writes import RemoteWrites
+from tieredcache.entries import MISSING, NEVER, UNKNOWN
+from tieredcache.fill import Fill, Fills
+from tieredcache.isolation import share_instances_of
+from tieredcache.lookthrough import look_through
+from tieredcache.readers import reader_for
+from tieredcache.readers.base import local_key
+from tieredcache.readers.chained import ChainReader
+from tieredcache.registry import tier_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from tieredcache.readers import Reader
+    from tieredcache.stats import Stats
+    from tieredcache.tier import LocalTier
+
+# Template fragments: a str without a __dict__, and with nothing to change.
+share_instances_of(SafeString)
+
+
+class Local:
+    """The local tier of one ``TieredCache``, as its users see it. Nothing here touches the remote tier."""
+
+    def __init__(self, tier: LocalTier, local_key: Callable[[Any, Any], Hashable]) -> None:
+        self._tier = tier
+        self.local_key = local_key
+
+    def __len__(self) -> int:
+        """The number of local copies, those past their deadline included until they are met or evicted."""
+        return len(self._tier)
+
+    def clear(self) -> None:
+        """Forget every local copy."""
+        self._tier.clear()
+
+    def forget(self, key: Any, version: Any = None) -> None:
+        """Forget the local copy of ``key``, if there is one."""
+        self._tier.forget(self.local_key(key, version))
+
+    def deadline(self, key: Any, version: Any = None) -> float:
+        """The monotonic time until which the local copy of ``key`` is served; in the past where there is none."""
+        entry = self._tier.index.get(self.local_key(key, version))
+        return NEVER if entry is None else entry.served_until
+
+
+class TieredCache(RemoteWrites):
+    """A cache that reads the local tier first and the remote one second, and writes to the remote one.
+
+    ``location``: the alias of the remote tier. ``params``: ``OPTIONS`` and ``TIMEOUT``, the default timeout of writes in
+    seconds. Raises ``ImproperlyConfigured`` for a mistake in either. Whatever the remote raises passes through.
+    """
+
+    tieredcache_reader = ChainReader()
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        # BaseCache.__init__ is not called: all it sets (version, key_prefix, key_func, ...) is the remote's, and is looked
+        # up there. Nor is the remote made yet: a request that is served locally needs none.
+        self._location = location
+        self._tier = tier = tier_for(TieredCache, location, params)
+        self._lru = tier.lru
+        self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
+
+    # --- the tiers ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> BaseCache:
+        """The remote backend of this thread or task. Asked for each time: a remote need not be safe to share."""
+        return caches[self._location]
+
+    @property
+    def local(self) -> Local:
+        """The local tier: ``len()``, ``clear()``, ``forget(key, version=None)``. It never touches the remote."""
+        return Local(self._tier, self.local_key)
+
+    def stats(self) -> Stats:
+        """What this process has counted, over all instances of this alias."""
+        return self._tier.stats()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in {"_location", "_tier"}:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return look_through(self.remote, name, self._clear_local)
+
+    def make_key(self, key: Any, version: Any = None) -> str:
+        """The remote's key."""
+        return self.remote.make_key(key, version)
+
+    def validate_key(self, key: str) -> None:
+        """As the remote does."""
+        self.remote.validate_key(key)
+
+    def _clear_local(self) -> None:
+        for tier in self._tier.siblings:
+            tier.clear()
+
+    # --- reads --------------------------------------------------------------------------------------------------------------
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """The value of ``key``, from the local tier where it has it, else from the remote one; ``default`` from neither."""
+        # The fast path. Only str keys of the default version are stored as they are, so only they are looked up so: they
+        # need no formatting, which takes longer than all the rest. A value that takes more than handing over is kept in an
+        # entry with its deadline at NEVER. See docs/design.md for what each line costs.
+        entry = None
+        if version is None and type(key) is str:
+            try:
+                entry = self._lru[key]
+                if entry.deadline > clock():
+                    return entry.value
+            except (KeyError, AttributeError):
+                pass  # not there, or forgotten this moment
+        made = self.local_key(key, version)
+        value = self._tier.serve(made, entry)
+        if value is UNKNOWN:
+            with self._fill(made, key) as fill:
+                value = fill.keep(*self._reader.get(self.remote, key, version, life=fill.timeout > 0))
+        return default if value is MISSING else value
+
+    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """As ``get``; a hit does not leave the event loop, or even yield to it."""
+        entry = None
+        if version is None and type(key) is str:
+            try:
+                entry = self._lru[key]
+                if entry.deadline > clock():
+                    return entry.value
+            except (KeyError, AttributeError):
+                pass
+        made = self.local_key(key, version)
+        value = self._tier.serve(made, entry)
+        if value is UNKNOWN:
+            with self._fill(made, key) as fill:
+                value = fill.keep(*await self._reader.aget(self.remote, key, version, life=fill.timeout > 0))
+        return default if value is MISSING else value
+
+    def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
+        """The values of those of ``keys`` that exist; one remote read for all that the local tier has not."""
+        found, rest = self._hits(keys, version)
+        if rest:
+            with Fills(self._tier) as fills:
+                self._plan(rest, version, fills)
+                if fills.asked:
+                    life = fills.timeout > 0
+                    fills.keep(self._reader.get_many(self.remote, fills.asked, version, life=life))
+                for key in fills.deliver(found):
+                    if (value := self.get(key, MISSING, version)) is not MISSING:
+                        found[key] = value
+        return found
+
+    async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
+        """As ``get_many``; where all are hits it does not leave the event loop."""
+        found, rest = self._hits(keys, version)
+        if rest:
+            with Fills(self._tier) as fills:
+                self._plan(rest, version, fills)
+                if fills.asked:
+                    life = fills.timeout > 0
+                    fills.keep(await self._reader.aget_many(self.remote, fills.asked, version, life=life))
+                for key in fills.deliver(found):
+                    if (value := await self.aget(key, MISSING, version)) is not MISSING:
+                        found[key] = value
+        return found
+
+    def has_key(self, key: Any, version: Any = None) -> bool:
+        """Whether ``key`` exists; the remote's answer is not kept, because it comes without the value."""
+        known = self._tier.has(self.local_key(key, version))
+        return self.remote.has_key(key, version=version) if known is None else known
+
+    async def ahas_key(self, key: Any, version: Any = None) -> bool:
+        """As ``has_key``."""
+        known = self._tier.has(self.local_key(key, version))
+        return await self._async("has_key")(key, version=version) if known is None else known
+
+    def _hits(self, keys: Iterable[Any], version: Any) -> tuple[dict[Any, Any], list[Any]]:
+        """The hits up to the first key that is none, and the keys from there on."""
+        keys = list(keys)
+        found: dict[Any, Any] = {}
+        if version is not None:
+            return found, keys
+        lru = self._lru
+        now = clock()
+        for place, key in enumerate(keys):
+            if type(key) is not str:
+                return found, keys[place:]
+            try:
+                entry = lru[key]
+                if entry.deadline > now:
+                    found[key] = entry.value
+                    continue
+            except KeyError:
+                return found, keys[place:]
+            except AttributeError:
+                pass
+            self._tier.duds.add()  # found, but not served from here: it is looked up again
+            return found, keys[place:]
+        return found, []
+
+    def _plan(self, keys: list[Any], version: Any, fills: Fills) -> None:
+        options, serve = self._tier.options, self._tier.serve
+        for key in keys:
+            made = self.local_key(key, version)
+            value = serve(made, None)
+            if value is UNKNOWN:
+                name = str(key)
+                fills.ask(key, made, options.timeout_for(name), share=options.shares(name))
+            else:
+                fills.served(key, made, value)
+
+    @property
+    def _reader(self) -> Reader:
+        tier = self._tier
+        if tier.reader is None:
+            remote = self.remote
+            reader = reader_for(remote)
+            tier.home = reader.home(remote)
+            tier.reader = reader
+        return tier.reader
+
+    @property
+    def home(self) -> str | None:
+        """What the remote puts before every ``str`` key of the default version, or ``None``."""
+        return self._reader.home(self.remote)
+
+    def remote_key(self, key: Any, version: Any = None) -> str:
+        """The key under which the remote keeps ``(key, version)``."""
+        return self._reader.make_key(self.remote, key, version)
+
+    def local_key(self, key: Any, version: Any = None) -> Hashable:
+        """The local tier's key for ``(key, version)``."""
+        reader, tier = self._reader, self._tier
+        if version is None and type(key) is str and key and tier.home is not None:
+            return key
+        return local_key(reader.make_key(self.remote, key, version), tier.home)
+
+    def _fill(self, made: Hashable, key: Any) -> Fill:
+        options, name = self._tier.options, str(key)
+        return Fill(self._tier, made, options.timeout_for(name), share=options.shares(name))

@@ -1,0 +1,165 @@
+"""Readers for Redis and Valkey: values and remaining lives in one pipeline, for the clients whose reads are known.
+
+The order is GET, then PTTL. Whatever is changed between the two is changed after the read, and so within the staleness
+bound; in the other order a value could be kept with the longer life of the one it replaced. A subclass that reads in its own
+way is left to the general reader.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asgiref.sync import sync_to_async
+from django.core.cache.backends.base import default_key_func
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+
+from tieredcache.entries import MISSING, UNREADABLE
+from tieredcache.readers.base import Answer, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.core.cache.backends.base import BaseCache
+
+
+class Pipe(NamedTuple):
+    """What a read needs of a remote."""
+
+    connection: Any
+    names: list[str]
+    decode: Callable[[Any], Any]
+
+
+class PipelinedReader(Reader):
+    """GET and PTTL in one trip, wanted or not; the rest is what a client does differently."""
+
+    mget = True  # whether one command may name many keys
+
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        raise NotImplementedError
+
+    def failed(self, remote: Any, connection: Any, error: Exception) -> None:
+        """Raise what the remote's own read would raise; return where it would swallow ``error`` and call it a miss."""
+        raise error
+
+    def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
+        return self._read(remote, [key], version, many=False)[0]
+
+    def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
+        return self._read(remote, keys, version, many=self.mget)
+
+    async def aget(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
+        # None of these clients has async reads of its own: their aget is their get in Django's thread.
+        answer: Answer = await sync_to_async(self.get, thread_sensitive=True)(remote, key, version)
+        return answer
+
+    async def aget_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
+        answers: list[Answer] = await sync_to_async(self.get_many, thread_sensitive=True)(remote, keys, version)
+        return answers
+
+    def _read(self, remote: Any, keys: Sequence[Any], version: Any, *, many: bool) -> list[Answer]:
+        connection, names, decode = self.open(remote, keys, version)
+        try:
+            with connection.pipeline(transaction=False) as pipe:
+                if many:
+                    pipe.mget(names)
+                    for name in names:
+                        pipe.pttl(name)
+                    values, *lives = pipe.execute()
+                else:
+                    for name in names:
+                        pipe.get(name)
+                        pipe.pttl(name)
+                    replies = pipe.execute()
+                    values, lives = replies[::2], replies[1::2]
+        except Exception as error:  # noqa: BLE001 - raised again by failed(), or swallowed where the remote swallows it
+            self.failed(remote, connection, error)
+            return [(UNREADABLE, None)] * len(keys)
+        return [_answer(value, life, decode) for value, life in zip(values, lives, strict=True)]
+
+
+def _answer(value: Any, pttl: int, decode: Callable[[Any], Any]) -> Answer:
+    if value is None:
+        return MISSING, None
+    try:
+        decoded = decode(value)
+    except Exception:  # noqa: BLE001 - a serializer may raise anything; what it cannot read is no answer
+        return UNREADABLE, None
+    # -1: does not expire. -2: gone by the time PTTL ran, so not to be kept.
+    return decoded, None if pttl == -1 else max(0, pttl) / 1000
+
+
+class DjangoReader(PipelinedReader):
+    """Django's own ``RedisCache``."""
+
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        names = [remote.make_and_validate_key(key, version=version) for key in keys]
+        client = remote._cache
+        return Pipe(client.get_client(names[0] if len(names) == 1 else None), names, client._serializer.loads)
+
+
+class ClientReader(PipelinedReader):
+    """django-redis and django-valkey, which are built alike."""
+
+    def __init__(self, interrupted: type[Exception], errors: tuple[type[Exception], ...]) -> None:
+        self._interrupted = interrupted
+        self._errors = errors
+
+    def home(self, remote: Any) -> str | None:
+        return f"{remote.key_prefix}:{remote.version}:" if remote.key_func is default_key_func else None
+
+    def make_key(self, remote: Any, key: Any, version: Any) -> str:
+        return str(remote.client.make_key(key, version=version))  # the client's: it lets a made key pass as it is
+
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        client = remote.client
+        names = [client.make_key(key, version=version) for key in keys]
+        return Pipe(client.get_client(write=False), names, client.decode)
+
+    def failed(self, remote: Any, connection: Any, error: Exception) -> None:
+        if not (isinstance(error, self._errors) and remote._ignore_exceptions):
+            raise error
+        if remote._log_ignored_exceptions:
+            remote.logger.exception("Exception ignored")
+
+
+class ClusterReader(ClientReader):
+    """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
+
+    mget = False
+
+    def failed(self, remote: Any, connection: Any, error: Exception) -> None:
+        if isinstance(error, self._errors):
+            raise self._interrupted(connection=connection) from error
+        raise error
+
+
+def _reads_like(remote: object, backend: type, client: object, client_class: type) -> bool:
+    """Whether ``remote`` and its client read as the classes we know do, not in a subclass's own way."""
+    return all(
+        getattr(type(found), name) is getattr(known, name)
+        for found, known in ((remote, backend), (client, client_class))
+        for name in ("get", "get_many", "make_key")
+        if hasattr(known, name)
+    )
+
+
+def pipelined_reader_for(remote: Any) -> Reader | None:
+    """The reader for ``remote`` where it is one whose reads are known; ``None`` otherwise."""
+    if isinstance(remote, RedisCache):
+        return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else None
+    modules = sys.modules
+    if (cache := modules.get("django_redis.cache")) and isinstance(remote, cache.RedisCache):
+        default = modules["django_redis.client.default"]
+        if _reads_like(remote, cache.RedisCache, remote.client, default.DefaultClient):
+            return ClientReader(default.ConnectionInterrupted, default._main_exceptions)
+    if (base := modules.get("django_valkey.base_client")) is None:
+        return None
+    if (cache := modules.get("django_valkey.cluster_cache.cache")) and isinstance(remote, cache.ClusterValkeyCache):
+        if _reads_like(remote, cache.ClusterValkeyCache, remote.client, cache.DefaultClusterClient):
+            return ClusterReader(base.ConnectionInterrupted, base._main_exceptions)
+    elif (cache := modules.get("django_valkey.cache")) and isinstance(remote, cache.ValkeyCache):
+        if _reads_like(remote, cache.ValkeyCache, remote.client, cache.DefaultClient):
+            return ClientReader(base.ConnectionInterrupted, base._main_exceptions)
+    return None

@@ -1,0 +1,137 @@
+"""The local tier of a ``TieredCache``: entries, and the tokens that keep old values from being put back.
+
+The race: a reader asks the remote tier and is given a value; before it can keep it, somebody writes a newer one and forgets
+the local copy; then the reader keeps the old value. So a reader takes a token before it asks, ``forget`` revokes it, and
+what was read is kept only with the token unrevoked.
+
+``forget`` takes no lock: it is called after every write, and must take effect at once wherever it is called from, even from
+a destructor that the garbage collector runs in the middle of a fill. These single steps make that sound:
+
+    fill                                          forget, once the remote write has been done
+    1  under the lock: is the token registered?   a  take the token out of the register
+    2  put the entry in the store, unserved       b  revoke it (empty the list)
+    3  use up the token (pop from the list)       c  kill the entry in the store
+    4  publish the entry
+
+If b comes before 3, 3 fails and nothing is published. If b comes after 3, so does c, and finds the entry of step 2: killed
+for good, so 4 publishes nothing. A reader whose token a does not find took it afterwards and so reads what was written.
+"""
+
+from __future__ import annotations
+
+import random
+from time import monotonic as clock
+from typing import TYPE_CHECKING, Any, Final
+
+from tieredcache.entries import UNKNOWN, AbsentEntry, Entry
+from tieredcache.stats import Counter, Stats
+from tieredcache.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from tieredcache.options import TieredOptions
+    from tieredcache.readers import Reader
+
+PATIENCE: Final = 0.1
+"""Seconds a fill waits for the store's lock before it goes without: the lock is held for microseconds, unless a destructor
+run by the garbage collector holds it up, and then a reader must not wait for what that destructor waits for."""
+
+
+class LocalTier(Store):
+    """This process's copies of what one remote tier answered."""
+
+    def __init__(self, options: TieredOptions) -> None:
+        self.options = options
+        self.siblings: list[LocalTier] = []  # the tiers of this process over the same remote, this one among them
+        self.reader: Reader | None = None  # known with the first remote instance, as is home
+        self.home: str | None = None
+        self.remote_hits = Counter()
+        self.misses = Counter()
+        self.forgotten = Counter()
+        self.expired = Counter()
+        self.remote_errors = Counter()
+        self.skipped = Counter()
+        super().__init__()
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        # The readers that hold tokens are threads of the parent.
+        self.tokens: dict[Hashable, list[None]] = {}
+        # Of its own, and seeded anew in each child: processes with the same jitter would refill together.
+        self.random = random.Random().random  # noqa: S311 - jitter, not a secret
+
+    def serve(self, local_key: Hashable, entry: Entry | None) -> Any:
+        """What the local tier answers: a value, ``MISSING``, or ``UNKNOWN``. ``entry``: the one just looked up in vain."""
+        if entry is None:
+            try:
+                entry = self.lru[local_key]
+            except KeyError:
+                return UNKNOWN
+        answer = entry.answer(clock())
+        if answer is UNKNOWN:
+            self.duds.add()
+            if hasattr(entry, "value"):
+                self.expired.add()
+        return answer
+
+    def has(self, local_key: Hashable) -> bool | None:
+        """Whether the key exists, as far as the local tier knows; ``None`` where it does not."""
+        entry = self.index.get(local_key)
+        if entry is None or not entry.is_live(clock()):
+            return None
+        try:
+            self.lru[local_key]  # promotes and counts it
+        except KeyError:
+            return None
+        return type(entry) is not AbsentEntry
+
+    def forget(self, local_key: Hashable) -> None:
+        """Drop the local copy, and keep reads under way from filling. Takes effect at once, waits for nothing."""
+        token = self.tokens.pop(local_key, None)
+        if token is not None:
+            token.clear()
+        entry = self.index.get(local_key)
+        if entry is not None:
+            entry.kill()
+            self.forgotten.add()
+            self.drop(local_key, entry)
+
+    def drop(self, local_key: Hashable, entry: Entry) -> None:
+        """Give back the room of an entry that is not served any more."""
+        dropped: list[Any] = []
+        if self.lock.acquire(timeout=PATIENCE):
+            try:
+                self.unlink(local_key, entry, dropped)
+            finally:
+                self.lock.release()
+
+    def clear(self) -> None:
+        """Forget everything. Takes effect at once."""
+        tokens, self.tokens = self.tokens, {}
+        for token in tokens.copy().values():
+            token.clear()
+        for entry in self.index.copy().values():
+            entry.kill()
+            self.forgotten.add()
+        dropped: list[Any] = []
+        if self.lock.acquire(timeout=PATIENCE):
+            try:
+                self.empty(dropped)
+            finally:
+                self.lock.release()
+
+    def stats(self) -> Stats:
+        return Stats(
+            hits=self.hits,
+            misses=self.misses.value(),
+            remote_hits=self.remote_hits.value(),
+            forgotten=self.forgotten.value(),
+            evictions=self.evictions.value(),
+            expired=self.expired.value(),
+            remote_errors=self.remote_errors.value(),
+            skipped=self.skipped.value(),
+            entries=len(self),
+            max_entries=self.options.max_entries,
+        )
+
