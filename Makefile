@@ -25,7 +25,7 @@ bench: $(READY)-bench  ## the cost of a hit against the floor
 	$(BIN)/python -m benchmarks.hits
 
 crash: $(READY)-test  ## what plain lru-dict does with destructors that yield: it must crash
-	$(BIN)/python -m tests.destructors --plain
+	$(BIN)/python -m tests.destructors plain 10
 
 $(READY)-%: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python %d.%d: 3.11 or later is needed. Name one: make PYTHON=python3.13 ..." % sys.version_info[:2])'

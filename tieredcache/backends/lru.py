@@ -14,7 +14,7 @@ from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
+    from collections.abc import Hashable, Iterable
 
 _NOTHING: Final = object()
 _EMPTY: Final[LRU[Any, Entry]] = LRU(1)
@@ -215,7 +215,7 @@ class LRUCache(BaseCache):
         """As ``delete``."""
         return self.delete(key, version)
 
-    async def aset_many(self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
+    async def aset_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
         """As ``set_many``."""
         return self.set_many(data, timeout, version)
 
@@ -249,7 +249,8 @@ class LRUCache(BaseCache):
     def _local_key(self, key: Any, version: Any) -> Hashable:
         if version is None and self._plain and type(key) is str:
             return key
-        made, home = self.make_key(key, version), self._store.home
+        made: Any = self.make_key(key, version)  # a KEY_FUNCTION may return anything
+        home = self._store.home
         if home is not None and isinstance(made, str) and made.startswith(home):
             return made[len(home) :]
         return (made,)

@@ -22,6 +22,8 @@ from tieredcache.registry import tier_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
+    from django.core.cache.backends.base import BaseCache
+
     from tieredcache.readers import Reader
     from tieredcache.stats import Stats
     from tieredcache.tier import LocalTier
@@ -95,11 +97,16 @@ class TieredCache(RemoteWrites):
 
     def make_key(self, key: Any, version: Any = None) -> str:
         """The remote's key."""
-        return self.remote.make_key(key, version)
+        made: str = self.remote.make_key(key, version)
+        return made
 
     def validate_key(self, key: str) -> None:
         """As the remote does."""
         self.remote.validate_key(key)
+
+    def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> Any:
+        """As the remote does, but with the default timeout of this alias."""
+        return self.remote.get_backend_timeout(self._timeout(timeout))
 
     def _clear_local(self) -> None:
         for tier in self._tier.siblings:

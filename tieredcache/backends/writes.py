@@ -144,13 +144,13 @@ class RemoteWrites(BaseCache):
             total: int = await self._async("decr")(key, delta, version=version, **extra)
             return total
 
-    def set_many(self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
+    def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys; the list of those that could not be set, where the remote tells."""
         with self._write(data, version, extra):
             return self.remote.set_many(data, timeout=self._timeout(timeout), version=version, **extra)
 
     async def aset_many(
-        self, data: Mapping[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
+        self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
     ) -> Any:
         """As ``set_many``."""
         with self._write(data, version, extra):

@@ -19,10 +19,11 @@ class ChainReader(Reader):
     """
 
     def home(self, remote: Any) -> str | None:
-        return remote.home
+        home: str | None = remote.home
+        return home
 
     def make_key(self, remote: Any, key: Any, version: Any) -> str:
-        return remote.remote_key(key, version)
+        return str(remote.remote_key(key, version))
 
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
         return self._answer(remote, key, version, remote.get(key, MISSING, version))

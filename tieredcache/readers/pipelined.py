@@ -102,7 +102,7 @@ class DjangoReader(PipelinedReader):
 class ClientReader(PipelinedReader):
     """django-redis and django-valkey, which are built alike."""
 
-    def __init__(self, interrupted: type[Exception], errors: tuple[type[Exception], ...]) -> None:
+    def __init__(self, interrupted: Callable[..., Exception], errors: tuple[type[Exception], ...]) -> None:
         self._interrupted = interrupted
         self._errors = errors
 

