@@ -73,9 +73,9 @@ def remote_settings(kind, request):
             "LOCATION": str(value("tmp_path") / "cache"),
         }
     if kind == "fakeredis":
-        from fakeredis import FakeConnection
+        from fakeredis import FakeRedisConnection
 
-        options = {"CONNECTION_POOL_KWARGS": {"connection_class": FakeConnection, "server": value("fakeredis_server")}}
+        options = {"CONNECTION_POOL_KWARGS": {"connection_class": FakeRedisConnection, "server": value("fakeredis_server")}}
         return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://fake:6379", "OPTIONS": options}
     if kind == "django-redis":
         return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": value("valkey_url") + "/1"}

@@ -168,13 +168,18 @@ class Fills:
         Those are the second names of keys that have two: each must have an object of its own.
         """
         delivered = set()
-        for key, local_key, value in self._plan:
-            if value is UNREADABLE:
-                if local_key in delivered:
-                    if key not in found:
+        # Keys that are equal to Python and not to the remote (1 and True) take turns in one place of the result.
+        placed: dict[Any, Hashable] = {}
+        for key, local_key, answer in self._plan:
+            value = answer
+            if answer is UNREADABLE:
+                value = self._values[local_key]
+                if local_key in delivered and not (value is MISSING or self._fills[local_key].share or is_immutable(value)):
+                    if placed.get(key) != local_key:
                         yield key
+                        placed[key] = local_key
                     continue
                 delivered.add(local_key)
-                value = self._values[local_key]
             if value is not MISSING:
                 found[key] = value
+                placed[key] = local_key

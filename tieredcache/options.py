@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -55,13 +56,25 @@ class LRUOptions:
 
 
 class Complaint:
-    """Raises ``ImproperlyConfigured`` for one alias."""
+    """Raises ``ImproperlyConfigured`` for the alias with these settings.
 
-    def __init__(self, where: Callable[[], str]) -> None:
-        self._where = where
+    Django does not tell a backend its alias, so it is looked for in ``CACHES`` by what the backend was given.
+    """
+
+    def __init__(self, backend: str, location: Any, params: Mapping[str, Any]) -> None:
+        self._backend = backend
+        self._location = location
+        self._params = params
+
+    def _alias(self) -> str:
+        for alias, config in caches.settings.items():
+            rest = {name: value for name, value in config.items() if name not in {"BACKEND", "LOCATION"}}
+            if config.get("LOCATION", "") == self._location and rest == self._params:
+                return f"CACHES[{alias!r}]"
+        return f"a {self._backend} over {self._location!r}"
 
     def raise_(self, option: str, value: object, problem: str, remedy: str) -> NoReturn:
-        raise ImproperlyConfigured(f"{self._where()}: {option} is {value!r}, {problem}. {remedy}")
+        raise ImproperlyConfigured(f"{self._alias()}: {option} is {value!r}, {problem}. {remedy}")
 
 
 def known_only(given: Mapping[Any, Any], known: Iterable[str], where: str, complaint: Complaint) -> None:
@@ -86,8 +99,8 @@ def number(
 ) -> float:
     """``value`` where it is a finite number (``whole``: an int) from ``low`` to ``high``; complains where not."""
     kind = "a whole number" if whole else "a number"
-    span = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
-    remedy = f"Set it to {kind} {span} ({unit})."
+    span = f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}" if low > -math.inf else ""
+    remedy = f"Set it to {kind}{span} ({unit})."
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         complaint.raise_(option, value, f"of type {type(value).__name__}, not {kind}", remedy)
     if not math.isfinite(value):
@@ -171,8 +184,13 @@ def read_tiered_options(params: Mapping[str, Any], complaint: Complaint) -> Tier
     return TieredOptions(**given)
 
 
-def read_lru_options(params: Mapping[str, Any], complaint: Complaint) -> LRUOptions:
+def read_lru_options(location: Any, params: Mapping[str, Any]) -> LRUOptions:
     """The options of an ``LRUCache``; raises ``ImproperlyConfigured`` for the first mistake found in them."""
+    complaint = Complaint("LRUCache", location, params)
+    for option, name in (("LOCATION", location), ("NAME", params.get("NAME", ""))):
+        if not isinstance(name, str):
+            remedy = "Set it to a name: instances with the same one share a store."
+            complaint.raise_(option, name, f"of type {type(name).__name__}, not a string", remedy)
     known_only(params, ["TIMEOUT", "OPTIONS", "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"], "", complaint)
     read_timeout(params, complaint)
     return LRUOptions(**_read(params, _LRU, complaint))

@@ -36,7 +36,7 @@ def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTi
 
 def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
     global _settings  # noqa: PLW0603 - what the registry belongs to
-    complaint = Complaint(lambda: _alias_of(location, params))
+    complaint = Complaint("TieredCache", location, params)
     options = read_tiered_options(params, complaint)
     _check_location(backend, location, complaint)
     with _lock:
@@ -76,12 +76,3 @@ def _check_location(backend: type, location: Any, complaint: Complaint) -> None:
             circle = " -> ".join([*path[path.index(following) :], following])
             complaint.raise_("LOCATION", location, f"an alias of itself ({circle})", known)
         path.append(following)
-
-
-def _alias_of(location: Any, params: Mapping[str, Any]) -> str:
-    """Where in the settings a backend comes from. Django does not tell it, so by what it was given."""
-    for alias, config in caches.settings.items():
-        rest = {name: value for name, value in config.items() if name not in {"BACKEND", "LOCATION"}}
-        if config.get("LOCATION", "") == location and rest == params:
-            return f"CACHES[{alias!r}]"
-    return f"a TieredCache over {location!r}"

@@ -117,10 +117,8 @@ class Store:
             return
         try:
             self._busy = True
-            while self.lru:
-                key, entry = self.lru.popitem()
-                dropped.append(entry)
-                self.index.pop(key, None)
+            while last := self.lru.peek_last_item():
+                self._unlink_last(*last, dropped)
             self._link_deferred(dropped)
         finally:
             self._busy = False
@@ -138,11 +136,8 @@ class Store:
         return True
 
     def _link(self, key: Hashable, entry: Entry, capacity: int, dropped: list[Any]) -> None:
-        while len(self.index) > capacity and self.lru:
-            old_key, old = self.lru.popitem()
-            dropped.append(old)
-            if self.index.get(old_key) is old:
-                del self.index[old_key]
+        while len(self.index) > capacity and (last := self.lru.peek_last_item()):
+            self._unlink_last(*last, dropped)
             self.evictions.add()
         if self.index.get(key) is not entry:
             return  # evicted or replaced before its turn came
@@ -152,6 +147,13 @@ class Store:
         self.lru[key] = entry
         if len(self.index) != len(self.lru):
             self._mend()
+
+    def _unlink_last(self, key: Hashable, entry: Entry, dropped: list[Any]) -> None:
+        # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
+        dropped.append(entry)
+        del self.lru[key]
+        if self.index.get(key) is entry:
+            del self.index[key]
 
     def _link_deferred(self, dropped: list[Any]) -> None:
         while self._deferred:

@@ -9,7 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from lru import LRU
 
 from tieredcache.entries import FOREVER, NEVER, Entry
-from tieredcache.options import Complaint, read_lru_options
+from tieredcache.options import read_lru_options
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
@@ -46,8 +46,8 @@ class LRUCache(BaseCache):
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
+        options = read_lru_options(location, params)
         name = location or params.get("NAME", "")
-        options = read_lru_options(params, Complaint(lambda: f"the LRUCache at LOCATION {name!r}"))
         super().__init__(params)
         self._max_entries = options.max_entries
         self.default_timeout = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0

@@ -106,7 +106,7 @@ class TieredCache(RemoteWrites):
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> Any:
         """As the remote does, but with the default timeout of this alias."""
-        return self.remote.get_backend_timeout(self._timeout(timeout))
+        return self.remote.get_backend_timeout(**self._timeout(timeout))
 
     def _clear_local(self) -> None:
         for tier in self._tier.siblings:

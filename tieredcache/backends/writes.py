@@ -69,8 +69,11 @@ class RemoteWrites(BaseCache):
             version = self.remote.version
         return Write(self._tier, [self.local_key(key, version), self.local_key(key, version + delta)]), version
 
-    def _timeout(self, timeout: Any) -> Any:
-        return self._default_timeout if timeout is DEFAULT_TIMEOUT else timeout
+    def _timeout(self, timeout: Any) -> dict[str, Any]:
+        """The timeout to pass on; none where the remote's default applies (its cluster client's set_many takes none)."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self._default_timeout
+        return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}
 
     def _async(self, name: str) -> Any:
         return remote_async(self.remote, name)
@@ -80,35 +83,35 @@ class RemoteWrites(BaseCache):
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set ``key``. ``timeout``: seconds; ``None``: for ever. Returns and raises what the remote does, as all below."""
         with self._write([key], version, extra):
-            return self.remote.set(key, value, timeout=self._timeout(timeout), version=version, **extra)
+            return self.remote.set(key, value, version=version, **self._timeout(timeout), **extra)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """As ``set``."""
         with self._write([key], version, extra):
-            return await self._async("set")(key, value, timeout=self._timeout(timeout), version=version, **extra)
+            return await self._async("set")(key, value, version=version, **self._timeout(timeout), **extra)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Set ``key`` unless it exists; whether it was set."""
         with self._write([key], version, extra):
-            return self.remote.add(key, value, timeout=self._timeout(timeout), version=version, **extra)
+            return self.remote.add(key, value, version=version, **self._timeout(timeout), **extra)
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
         with self._write([key], version, extra):
             added: bool = await self._async("add")(
-                key, value, timeout=self._timeout(timeout), version=version, **extra
+                key, value, version=version, **self._timeout(timeout), **extra
             )
             return added
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists."""
         with self._write([key], version, extra):
-            return self.remote.touch(key, timeout=self._timeout(timeout), version=version, **extra)
+            return self.remote.touch(key, version=version, **self._timeout(timeout), **extra)
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``touch``."""
         with self._write([key], version, extra):
-            touched: bool = await self._async("touch")(key, timeout=self._timeout(timeout), version=version, **extra)
+            touched: bool = await self._async("touch")(key, version=version, **self._timeout(timeout), **extra)
             return touched
 
     def delete(self, key: Any, version: Any = None, **extra: Any) -> bool:
@@ -147,14 +150,14 @@ class RemoteWrites(BaseCache):
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys; the list of those that could not be set, where the remote tells."""
         with self._write(data, version, extra):
-            return self.remote.set_many(data, timeout=self._timeout(timeout), version=version, **extra)
+            return self.remote.set_many(data, version=version, **self._timeout(timeout), **extra)
 
     async def aset_many(
         self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
     ) -> Any:
         """As ``set_many``."""
         with self._write(data, version, extra):
-            return await self._async("set_many")(data, timeout=self._timeout(timeout), version=version, **extra)
+            return await self._async("set_many")(data, version=version, **self._timeout(timeout), **extra)
 
     def delete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """Delete many keys."""
