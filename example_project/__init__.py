@@ -1,0 +1,1 @@
+"""The demo: real tables, a real server, several workers."""

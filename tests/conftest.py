@@ -11,6 +11,8 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
+import tieredcache.backends
+import tieredcache.readers.pipelined  # noqa: F401
 from example_project import servers
 
 TIERED = "tieredcache.backends.TieredCache"
@@ -132,8 +134,8 @@ def remote_settings(kind, request):
 def make_cache(request):
     """Makes a cache with the settings given: ``make_cache(remote="locmem", LOCAL_TIMEOUT=2)``.
 
-    ``remote``: a kind of remote, or its settings. ``alias``: further keys of the tiered alias, ``remote_alias`` of the remote
-    one. Returns the backend; ``caches`` has it as "default" and the remote as "remote".
+    ``remote``: a kind of remote, or its settings. ``alias``: further keys of the tiered alias, ``remote_alias`` of the
+    remote one. Returns the backend; ``caches`` has it as "default" and the remote as "remote".
     """
     with contextlib.ExitStack() as stack:
 

@@ -53,19 +53,19 @@ class FreshRemote(BaseCache):
     def __init__(self, _, params):
         super().__init__(params)
 
-    def get(self, key, default=None, version=None):  # noqa: ARG002
+    def get(self, key, default=None, version=None):
         return Noisy() if random.random() < 0.9 else default
 
     def set(self, key, value, timeout=None, version=None):
         pass
 
-    def add(self, key, value, timeout=None, version=None):  # noqa: ARG002
+    def add(self, key, value, timeout=None, version=None):
         return True
 
-    def touch(self, key, timeout=None, version=None):  # noqa: ARG002
+    def touch(self, key, timeout=None, version=None):
         return True
 
-    def delete(self, key, version=None):  # noqa: ARG002
+    def delete(self, key, version=None):
         return True
 
     def clear(self):
@@ -108,7 +108,7 @@ def operate(cache):
             elif name == "version":
                 cache.incr_version(key, random.choice([1, -1]), version=2)
             elif name == "get_or_set":
-                cache.get_or_set(key, Noisy if not why else why)
+                cache.get_or_set(key, why or Noisy)
             elif name == "clear":
                 (cache.local.clear if hasattr(cache, "local") and random.random() < 0.5 else cache.clear)()
             elif name == "stats":
@@ -149,7 +149,7 @@ def backend_operation(kind):
 
 def check(cache):
     """Nothing is left behind, and both views of the store agree."""
-    global use
+    global use  # noqa: PLW0603
     use = None
     cache.delete("key0")
     store = getattr(cache, "_tier", None) or cache._store
@@ -174,7 +174,7 @@ def plain_operation():
 
 
 def main(kind, seconds):
-    global use
+    global use  # noqa: PLW0603 - destructors have no other way to it
     faulthandler.enable()
     faulthandler.dump_traceback_later(seconds + 60, exit=True)  # a deadlock
     sys.setswitchinterval(1e-5)

@@ -2,7 +2,7 @@
 
 from tests.django_source import add_to_path
 
-SECRET_KEY = "of no value"  # noqa: S105
+SECRET_KEY = "of no value"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 CACHES = {
     "default": {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"},

@@ -18,7 +18,7 @@ class Text(str):  # noqa: SLOT000 - an ordinary subclass
         return "other"
 
 
-class Colour(str, enum.Enum):
+class Colour(str, enum.Enum):  # noqa: UP042 - whose str() is not its value
     a = "a"
     b = "A"
 

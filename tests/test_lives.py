@@ -85,7 +85,7 @@ def test_a_key_gone_by_the_time_its_life_is_asked_is_returned_and_not_kept(kind,
     """GET finds it, PTTL does not: kept, it would be kept for ever."""
     cache = make_cache(kind, LOCAL_TIMEOUT=60)
     cache.set("key", 1)
-    if kind in ("django-redis-shard",):
+    if kind == "django-redis-shard":
         monkeypatch.setattr(type(cache.remote), "pttl", lambda *a, **k: 0)
     else:
         execute = _pipeline_class(cache).execute
@@ -112,7 +112,7 @@ def _pipeline_class(cache):
 class CountingConnection(redis.Connection):
     trips = 0
 
-    def send_packed_command(self, command, check_health=True):  # noqa: FBT002 - redis-py's own
+    def send_packed_command(self, command, check_health=True):
         type(self).trips += 1
         return super().send_packed_command(command, check_health)
 

@@ -118,7 +118,7 @@ def test_timeouts(make_lru, mode, clock):
     assert cache.touch("ever", 0) is True
     assert cache.get("ever") is None
     assert cache.delete("ever") is False
-    with pytest.raises(ValueError, match="'ever'|:1:ever"):
+    with pytest.raises(ValueError, match="Key ':1:ever' not found"):
         cache.incr("ever")
     clock.move(1e9)
     assert cache.get("added") is None

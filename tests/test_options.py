@@ -28,7 +28,7 @@ MISTAKES = {
     "unknown name": (options(LOCAL_TIMOUT=5), ["OPTIONS['LOCAL_TIMOUT'] is 5", "Did you mean LOCAL_TIMEOUT?"]),
     "lower case": (options(max_entries=5), ["'max_entries'", "Did you mean MAX_ENTRIES?"]),
     "nothing like it": (options(XYZ=1), ["'XYZ'", "JITTER, LOCAL_TIMEOUT, LOCAL_TIMEOUTS, MAX_ENTRIES"]),
-    "not a string": (options(**{"LOCAL_TIMEOUT": 1}) | {}, None),
+    "not a string": (options(LOCAL_TIMEOUT=1) | {}, None),
     "text for a number": (options(LOCAL_TIMEOUT="5"), ["OPTIONS['LOCAL_TIMEOUT'] is '5'", "str", "seconds"]),
     "None for a number": (options(LOCAL_TIMEOUT=None), ["is None", "NoneType", "0 switches the local tier off"]),
     "bool for a number": (options(LOCAL_TIMEOUT=True), ["is True", "bool"]),

@@ -19,7 +19,7 @@ from django.utils.safestring import mark_safe
 
 from tests.conftest import LRU, TIERED
 
-Point = collections.namedtuple("Point", "x y")  # noqa: PYI024
+Point = collections.namedtuple("Point", "x y")
 
 
 @dataclasses.dataclass(frozen=True)

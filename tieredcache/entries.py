@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 from typing import Any, Final
 
@@ -54,10 +55,8 @@ class Entry:
         self.deadline = deadline
 
     def kill(self) -> None:
-        try:
+        with contextlib.suppress(AttributeError):  # killed before
             del self.value
-        except AttributeError:
-            pass  # killed before
 
     @property
     def served_until(self) -> float:
@@ -104,7 +103,7 @@ class PickledEntry(BoxedEntry):
         if self.until > now:
             try:
                 return pickle.loads(self.value)  # noqa: S301 - our own pickle, made at the fill, never out of this process
-            except Exception:
+            except Exception:  # noqa: BLE001 - unpickling may raise anything
                 # Forgotten meanwhile, or its class has changed since the fill: either way the remote tier knows better.
                 self.kill()
         return UNKNOWN

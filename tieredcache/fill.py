@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import MISSING, UNREADABLE, AbsentEntry, Entry, PickledEntry
 from tieredcache.isolation import is_immutable
-from tieredcache.tier import PATIENCE, LocalTier
+from tieredcache.tier import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
     from typing import Self
 
     from tieredcache.readers import Answer
+    from tieredcache.tier import LocalTier
 
 
 def is_remote_error(kind: type[BaseException]) -> bool:
-    """Whether an exception raised by a remote operation counts as the remote's: not the caller's mistake, not a cancellation.
+    """Whether an exception of a remote operation counts as the remote's: not the caller's mistake, not a cancellation.
 
     ``ValueError`` is how a cache says "no such key" (incr) and "no such key possible" (Memcached), and ``TypeError`` how
     Python says "not so".
@@ -93,7 +94,7 @@ class Fill:
         else:
             try:
                 pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-            except Exception:  # whatever the value's own code raises: it is returned, not kept
+            except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
                 return False
             entry = PickledEntry(pickled, self._started)
         tier, key, token = self._tier, self._key, self._token

@@ -12,12 +12,60 @@ if TYPE_CHECKING:
 READS: Final = frozenset(
     # Methods of django-redis, django-valkey and cachex that change nothing, or nothing that get() would return: taking a
     # lock is a write to the lock's own key. Their async forms, with an "a" in front, are meant too.
-    """
-    client_list get_client get_client_with_index get_encoder get_lock hexists hget hgetall hkeys hlen hmget hvals info iter_keys
-    keys keyslot lindex llen lock lrange make_pattern memory_usage mget mget_nonatomic pexpiretime expiretime ping pttl readonly
-    reverse_key scan scard sdiff sinter sismember smembers smismember srandmember sscan sscan_iter sunion ttl type zcard zcount
-    zrange zrangebyscore zrank zrevrange zrevrangebyscore zrevrank zscore
-    """.split()
+    [
+        "client_list",
+        "get_client",
+        "get_client_with_index",
+        "get_encoder",
+        "get_lock",
+        "hexists",
+        "hget",
+        "hgetall",
+        "hkeys",
+        "hlen",
+        "hmget",
+        "hvals",
+        "info",
+        "iter_keys",
+        "keys",
+        "keyslot",
+        "lindex",
+        "llen",
+        "lock",
+        "lrange",
+        "make_pattern",
+        "memory_usage",
+        "mget",
+        "mget_nonatomic",
+        "pexpiretime",
+        "expiretime",
+        "ping",
+        "pttl",
+        "readonly",
+        "reverse_key",
+        "scan",
+        "scard",
+        "sdiff",
+        "sinter",
+        "sismember",
+        "smembers",
+        "smismember",
+        "srandmember",
+        "sscan",
+        "sscan_iter",
+        "sunion",
+        "ttl",
+        "type",
+        "zcard",
+        "zcount",
+        "zrange",
+        "zrangebyscore",
+        "zrank",
+        "zrevrange",
+        "zrevrangebyscore",
+        "zrevrank",
+        "zscore",
+    ]
 )
 
 

@@ -194,4 +194,3 @@ def read_lru_options(location: Any, params: Mapping[str, Any]) -> LRUOptions:
     known_only(params, ["TIMEOUT", "OPTIONS", "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"], "", complaint)
     read_timeout(params, complaint)
     return LRUOptions(**_read(params, _LRU, complaint))
-

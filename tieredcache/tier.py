@@ -23,13 +23,14 @@ import random
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.entries import UNKNOWN, AbsentEntry, Entry
+from tieredcache.entries import UNKNOWN, AbsentEntry
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from tieredcache.entries import Entry
     from tieredcache.options import TieredOptions
     from tieredcache.readers import Reader
 
@@ -39,7 +40,7 @@ run by the garbage collector holds it up, and then a reader must not wait for wh
 
 
 class LocalTier(Store):
-    """This process's copies of what one remote tier answered."""
+    """The copies that this process keeps of what one remote tier answered."""
 
     def __init__(self, options: TieredOptions) -> None:
         self.options = options
@@ -134,4 +135,3 @@ class LocalTier(Store):
             entries=len(self),
             max_entries=self.options.max_entries,
         )
-

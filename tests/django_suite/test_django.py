@@ -17,7 +17,7 @@ if not add_to_path():
         raise RuntimeError("Django's source distribution could not be fetched")
     pytest.skip("Django's source distribution could not be fetched", allow_module_level=True)
 
-from cache import tests as django_tests  # noqa: E402 - found where it was fetched to
+from cache import tests as django_tests
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 ROW = re.compile(r"^\| `(?P<test>test_\w+)` \| (?P<over>[^|]+) \| (?P<why>[^|]+) \|$", re.MULTILINE)

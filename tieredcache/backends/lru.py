@@ -38,8 +38,8 @@ _stores: Final[dict[str, SharedStore]] = {}
 class LRUCache(BaseCache):
     """A cache in this process's memory that evicts the least recently used entry, and only that.
 
-    Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are not
-    validated. Instances with one ``LOCATION`` share one store. Raises ``ImproperlyConfigured`` for a mistake in the settings.
+    Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are
+    not validated. Instances with one ``LOCATION`` share one store. Raises ``ImproperlyConfigured`` for a mistake in the settings.
 
     Writes hold the store's lock. A destructor that the garbage collector runs during one may use the same cache; it must not
     wait for another thread that is writing to it.
@@ -70,7 +70,7 @@ class LRUCache(BaseCache):
             max_entries=self._max_entries,
         )
 
-    # --- reads --------------------------------------------------------------------------------------------------------------
+    # --- reads ---
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """The value of ``key``, the very object that was stored; ``default`` where there is none."""
@@ -142,7 +142,7 @@ class LRUCache(BaseCache):
         """As ``has_key``."""
         return self.has_key(key, version)
 
-    # --- writes -------------------------------------------------------------------------------------------------------------
+    # --- writes ---
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all."""
@@ -244,7 +244,7 @@ class LRUCache(BaseCache):
     async def aclose(self, **kwargs: Any) -> None:
         """As ``close``: nothing."""
 
-    # --- the store ----------------------------------------------------------------------------------------------------------
+    # --- the store ---
 
     def _local_key(self, key: Any, version: Any) -> Hashable:
         if version is None and self._plain and type(key) is str:

@@ -74,7 +74,7 @@ class TieredCache(RemoteWrites):
         self._lru = tier.lru
         self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
 
-    # --- the tiers ----------------------------------------------------------------------------------------------------------
+    # --- the tiers ---
 
     @property
     def remote(self) -> BaseCache:
@@ -112,7 +112,7 @@ class TieredCache(RemoteWrites):
         for tier in self._tier.siblings:
             tier.clear()
 
-    # --- reads --------------------------------------------------------------------------------------------------------------
+    # --- reads ---
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """The value of ``key``, from the local tier where it has it, else from the remote one; ``default`` from neither."""

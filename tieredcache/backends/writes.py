@@ -98,9 +98,7 @@ class RemoteWrites(BaseCache):
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
         with self._write([key], version, extra):
-            added: bool = await self._async("add")(
-                key, value, version=version, **self._timeout(timeout), **extra
-            )
+            added: bool = await self._async("add")(key, value, version=version, **self._timeout(timeout), **extra)
             return added
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:

@@ -6,10 +6,12 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import MISSING
-from tieredcache.readers.base import Answer, Reader
+from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tieredcache.readers.base import Answer
 
 
 class ChainReader(Reader):

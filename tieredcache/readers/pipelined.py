@@ -15,12 +15,12 @@ from django.core.cache.backends.base import default_key_func
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 from tieredcache.entries import MISSING, UNREADABLE
-from tieredcache.readers.base import Answer, Reader
+from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from django.core.cache.backends.base import BaseCache
+    from tieredcache.readers.base import Answer
 
 
 class Pipe(NamedTuple):
@@ -121,7 +121,7 @@ class ClientReader(PipelinedReader):
         if not (isinstance(error, self._errors) and remote._ignore_exceptions):
             raise error
         if remote._log_ignored_exceptions:
-            remote.logger.exception("Exception ignored")
+            remote.logger.error("Exception ignored", exc_info=error)
 
 
 class ClusterReader(ClientReader):

@@ -1,0 +1,1 @@
+"""The ISO tables: countries, currencies and subdivisions."""

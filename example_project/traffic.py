@@ -1,0 +1,67 @@
+"""Traffic for the demo: threads that ask for pages, and what they measured."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+
+from example_project.servers import HOST
+
+
+@dataclass
+class Measured:
+    """Seconds per page, the time it all took, and the counters of each worker, by its process id."""
+
+    pages: list[float] = field(default_factory=list)
+    seconds: float = 0
+    workers: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Pages per second."""
+        return len(self.pages) / self.seconds
+
+    def percentile(self, percent: int) -> float:
+        """Milliseconds that ``percent`` of the pages stayed within."""
+        return statistics.quantiles(self.pages, n=100)[percent - 1] * 1000
+
+
+def ask(port: int, pages: int, seconds: float, *, threads: int = 6) -> Measured:
+    """Ask for random pages for so many seconds; raises ``RuntimeError`` where one is not answered."""
+    measured = Measured()
+    started = time.monotonic()
+    end = started + seconds
+    problems: list[str] = []
+
+    def work(seed: int) -> None:
+        draw = random.Random(seed)
+        try:
+            while time.monotonic() < end and not problems:
+                begin = time.monotonic()
+                connection = http.client.HTTPConnection(HOST, port, timeout=30)
+                connection.request("GET", f"/{draw.randrange(pages)}/")
+                response = connection.getresponse()
+                response.read()
+                connection.close()
+                measured.pages.append(time.monotonic() - begin)
+                if response.status != http.client.OK:
+                    problems.append(f"a page answered {response.status}")
+                if worker := response.headers["X-Worker"]:
+                    measured.workers[worker] = tuple(map(int, response.headers["X-Stats"].split()))
+        except OSError as error:
+            problems.append(f"a page was not answered: {error!r}")
+
+    # Daemons: an interrupt must not wait for them.
+    workers = [threading.Thread(target=work, args=[seed], daemon=True) for seed in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if problems:
+        raise RuntimeError(problems[0])
+    measured.seconds = time.monotonic() - started
+    return measured

@@ -1,0 +1,204 @@
+"""Backends are made per thread or request: cheaply, leaving nothing; their stores are safe after a fork."""
+
+import gc
+import os
+import pickle
+import signal
+import threading
+import tracemalloc
+
+import pytest
+from django.core.cache import caches
+from django.test import override_settings
+
+from tests.conftest import LRU, TIERED
+
+
+def test_making_instances_leaves_nothing_behind(make_cache):
+    """Ten thousand, used once each: no store, no memory, and all see one local tier."""
+    from tieredcache import registry
+
+    cache = make_cache("django-redis", LOCAL_TIMEOUT=60, LOCAL_TIMEOUTS={"a": 1}, MAX_ENTRIES=50)
+    cache.set("key", "value")
+    cache.get("key")
+    tiers = len(registry._tiers)
+
+    def make(count):
+        for _ in range(count):
+            made = caches.create_connection("default")
+            assert made.get("key") == "value"
+            assert made._tier is cache._tier
+
+    make(100)
+    gc.collect()
+    tracemalloc.start()
+    make(100)
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    make(10_000)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 20_000
+    assert len(registry._tiers) == tiers
+    assert len(cache._tier.siblings) == 1
+
+
+def test_making_an_instance_makes_no_remote(make_cache):
+    """A request that is served locally needs no connection of its own."""
+    make_cache("django-redis", LOCAL_TIMEOUT=60).get("key")
+    caches["default"].set("key", 1)
+    caches["default"].get("key")
+    del caches["default"], caches["remote"]
+    assert caches["default"].get("key") == 1
+    assert [alias for alias in caches.settings if hasattr(caches._connections, alias)] == ["default"]
+
+
+def test_a_change_of_settings_starts_anew():
+    """The same alias over another remote must not serve what it read from the first."""
+    for number in range(2):
+        remote = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": f"anew{number}"}
+        with override_settings(CACHES={"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": remote}):
+            caches["remote"].set("key", number)
+            assert caches["default"].get("key") == number
+
+
+def test_threads_share_the_local_tier(make_cache):
+    """Each thread has a backend of its own, and all have one local tier."""
+    cache = make_cache(LOCAL_TIMEOUT=60)
+    cache.set("key", 1)
+    cache.get("key")
+    seen = []
+
+    def work():
+        own = caches["default"]
+        seen.append((own is cache, own.get("key"), own.stats().hits))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, 1, 1)]
+
+
+def in_child(check):
+    """Run ``check`` in a forked child; whether it returned, within ten seconds."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        code = 1
+        try:
+            check()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["tiered", "lru"])
+def test_a_child_forked_amid_a_change_goes_on(kind, make_cache, make_lru):
+    """While another thread holds the store's lock: the child keeps the entries, writes, and has nobody's tokens."""
+    cache = make_cache(LOCAL_TIMEOUT=60) if kind == "tiered" else make_lru()
+    cache.set("key", [1])
+    cache.get("key")
+    store = cache._tier if kind == "tiered" else cache._store
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with store.lock:
+            store._busy = True
+            store.index["half-done"] = store.index["key"]
+            held.set()
+            release.wait(10)
+            del store.index["half-done"]
+            store._busy = False
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    if kind == "tiered":
+        store.tokens["of a thread that is not there"] = [None]
+
+    def check():
+        assert cache.get("key") == [1]
+        cache.set("key", [2])
+        assert cache.get("key") == [2]
+        cache.set("other", 3)
+        assert cache.get("other") == 3
+        cache.delete("key")
+        assert cache.get("key") is None
+        assert len(store.index) == len(store.lru)
+        assert not getattr(store, "tokens", None)
+        assert not store.busy
+
+    alive = in_child(check)
+    release.set()
+    thread.join()
+    if kind == "tiered":
+        store.tokens.clear()
+    assert alive
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_children_do_not_share_random_state(make_cache):
+    """Two children draw different jitter, and the parent another."""
+    tier = make_cache()._tier
+    drawn = [tier.random()]
+    for _ in range(2):
+        reader, writer = os.pipe()
+        assert in_child(lambda writer=writer: os.write(writer, pickle.dumps(tier.random())))
+        drawn.append(pickle.loads(os.read(reader, 1000)))
+        os.close(reader)
+        os.close(writer)
+    drawn.append(tier.random())
+    assert len(set(drawn)) == 4
+
+
+def test_an_exception_amid_a_change_is_mended(make_lru, monkeypatch):
+    """A signal handler that raises between two steps leaves an entry in one of two places; the next writes mend that."""
+    cache = make_lru(OPTIONS={"MAX_ENTRIES": 3})
+    store = cache._store
+    cache.set("a", 1)
+    with monkeypatch.context() as context:
+        context.setattr(store, "_link", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            cache.set("b", 2)
+    assert len(store.index) != len(store.lru)
+    assert not store.busy
+    cache.set("c", 3)
+    assert len(store.index) == len(store.lru)
+    for key in "defg":
+        cache.set(key, key)
+    assert len(store.index) == len(store.lru) == 3
+
+
+def test_evicted_values_are_let_go(make_cache):
+    """Of a tier too: what is evicted, forgotten and cleared is garbage at once."""
+    import weakref
+
+    class Value(list):
+        pass
+
+    settings = {
+        "default": {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"SHARE_VALUES": True, "MAX_ENTRIES": 2}},
+        "remote": {"BACKEND": LRU, "LOCATION": "let-go"},
+    }
+    with override_settings(CACHES=settings):
+        cache = caches["default"]
+        for end in (
+            lambda: cache.local.forget("key"),
+            lambda: cache.set("key", 1),
+            cache.local.clear,
+            lambda: [cache.get_or_set(key, 1) for key in "abc"],
+        ):
+            value = Value()
+            reference = weakref.ref(value)
+            cache.set("key", value)
+            assert cache.get("key") is value
+            del value
+            caches["remote"].delete("key")
+            assert reference() is not None
+            end()
+            gc.collect()
+            assert reference() is None
