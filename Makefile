@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml.
 READY = $(VENV)/ready
 
-.PHONY: demo test lint bench crash clean help
+.PHONY: demo test lint bench destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -23,6 +23,10 @@ lint: $(READY)-test  ## ruff and mypy --strict
 
 bench: $(READY)-bench  ## the cost of a hit against the floor
 	$(BIN)/python -m benchmarks.hits
+
+destructors: $(READY)-test  ## both backends under values with unruly destructors, half a minute each
+	$(BIN)/python -m tests.destructors lru 30
+	$(BIN)/python -m tests.destructors tiered 30
 
 crash: $(READY)-test  ## what plain lru-dict does with destructors that yield: it must crash
 	$(BIN)/python -m tests.destructors plain 10
