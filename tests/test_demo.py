@@ -18,9 +18,7 @@ def start(mark):
     environment = {**os.environ, "TIEREDCACHE_TEST": mark}
     environment.pop("REDIS_URL", None)
     command = [sys.executable, "-m", "example_project.demo", "--seconds", "1"]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def left_behind(mark):

@@ -205,11 +205,9 @@ def test_a_write_between_two_readers_stops_both(cache):
 def test_a_read_that_fails_leaves_nothing_behind(cache, mode, read):
     """The remote's error passes through, and no token stays."""
     RemoteDouble.broken_reads = ConnectionError("no remote")
+    argument = "key" if read == "get" else ["key", "other"]
     with pytest.raises(ConnectionError):
-        if read == "get":
-            mode(cache).get("key")
-        else:
-            mode(cache).get_many(["key", "other"])
+        getattr(mode(cache), read)(argument)
     assert not cache._tier.tokens
     assert cache.stats().remote_errors == 1
     RemoteDouble.broken_reads = None
@@ -278,7 +276,7 @@ def test_two_aliases_over_one_remote_see_each_others_writes(make_cache):
         for write, expected in [
             (lambda: second.set("key", 2), 2),
             (lambda: second.delete("key"), None),
-            (lambda: second.clear(), None),
+            (second.clear, None),
         ]:
             first.set("key", 1)
             assert first.get("key") == 1

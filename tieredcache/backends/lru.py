@@ -39,7 +39,7 @@ class LRUCache(BaseCache):
     """A cache in this process's memory that evicts the least recently used entry, and only that.
 
     Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are
-    not validated. Instances with one ``LOCATION`` share one store. Raises ``ImproperlyConfigured`` for a mistake in the settings.
+    not validated. Instances with one ``LOCATION`` share a store. A mistake in the settings raises ``ImproperlyConfigured``.
 
     Writes hold the store's lock. A destructor that the garbage collector runs during one may use the same cache; it must not
     wait for another thread that is writing to it.

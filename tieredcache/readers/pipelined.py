@@ -8,7 +8,7 @@ way is left to the general reader.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import default_key_func
@@ -145,21 +145,29 @@ def _reads_like(remote: object, backend: type, client: object, client_class: typ
     )
 
 
+# Of the clients that are built alike: where the backend is, the client, its errors, and the reader.
+_ALIKE: Final = (
+    ("django_redis.cache", "RedisCache", "django_redis.client.default", "DefaultClient", ClientReader),
+    ("django_valkey.cache", "ValkeyCache", "django_valkey.base_client", "ClientCommands", ClientReader),
+    (
+        "django_valkey.cluster_cache.cache",
+        "ClusterValkeyCache",
+        "django_valkey.cluster_cache.client.default",
+        "DefaultClusterClient",
+        ClusterReader,
+    ),
+)
+
+
 def pipelined_reader_for(remote: Any) -> Reader | None:
     """The reader for ``remote`` where it is one whose reads are known; ``None`` otherwise."""
     if isinstance(remote, RedisCache):
         return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else None
-    modules = sys.modules
-    if (cache := modules.get("django_redis.cache")) and isinstance(remote, cache.RedisCache):
-        default = modules["django_redis.client.default"]
-        if _reads_like(remote, cache.RedisCache, remote.client, default.DefaultClient):
-            return ClientReader(default.ConnectionInterrupted, default._main_exceptions)
-    if (base := modules.get("django_valkey.base_client")) is None:
-        return None
-    if (cache := modules.get("django_valkey.cluster_cache.cache")) and isinstance(remote, cache.ClusterValkeyCache):
-        if _reads_like(remote, cache.ClusterValkeyCache, remote.client, cache.DefaultClusterClient):
-            return ClusterReader(base.ConnectionInterrupted, base._main_exceptions)
-    elif (cache := modules.get("django_valkey.cache")) and isinstance(remote, cache.ValkeyCache):
-        if _reads_like(remote, cache.ValkeyCache, remote.client, cache.DefaultClient):
-            return ClientReader(base.ConnectionInterrupted, base._main_exceptions)
+    for module, name, client_module, client_name, reader in _ALIKE:
+        # Looked up, not imported: where the module is not loaded, the remote is not of its class.
+        backend = getattr(sys.modules.get(module), name, None)
+        if backend is not None and isinstance(remote, backend):
+            source = sys.modules[client_module]
+            if _reads_like(remote, backend, remote.client, getattr(source, client_name)):
+                return reader(source.ConnectionInterrupted, source._main_exceptions)
     return None
