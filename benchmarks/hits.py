@@ -1,4 +1,4 @@
-"""``make bench``: what a local hit costs, against the floor and the peers, alternated in one process.
+"""``make bench``: what a local hit costs, against the floor and the peers, alternated in one process; and an instance.
 
 The floor is a minimal method over lru-dict with a deadline check: the least that a hit can cost in Python. All candidates
 take turns over many short rounds; what is printed is the median, the quartiles, and the ratio to the floor round by round.
@@ -72,14 +72,31 @@ def nanoseconds(get: Callable[[str], Any]) -> float:
     return (time.perf_counter_ns() - started) / (REPEATS * len(KEYS))
 
 
+def making() -> float:
+    """The time it takes Django to make a ``TieredCache``, as under ASGI for each request, against its own ``RedisCache``."""
+    from django.core.cache import caches
+
+    ratios = []
+    for _ in range(100):
+        times = []
+        for alias in ("default", "redis"):
+            started = time.perf_counter_ns()
+            for _ in range(200):
+                caches.create_connection(alias)
+            times.append(time.perf_counter_ns() - started)
+        ratios.append(times[0] / times[1])
+    return statistics.median(ratios)
+
+
 def main() -> int:
-    """Print the table; 1 where the target is missed."""
+    """Print the table; 1 where a target is missed."""
     tiered = {"LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 3600}}
     settings.configure(
         CACHES={
             "default": {"BACKEND": "tieredcache.backends.TieredCache", **tiered},
             "remote": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "TIMEOUT": 3600},
             "lru": {"BACKEND": "tieredcache.backends.LRUCache"},
+            "redis": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379"},
             "seed": {"BACKEND": "lrucache_backend.LRUObjectCache", "LOCATION": "seed"},
         }
     )
@@ -100,7 +117,9 @@ def main() -> int:
         print(f"{name:16}{middle:8.0f}{f'{low:.0f} - {high:.0f}':>16}{ratios[name]:14.2f}")
     held = ratios["TieredCache"] <= TARGET
     print(f"\nTieredCache.get at most {TARGET:g} x the floor: {'holds' if held else 'MISSED'}")
-    return 0 if held else 1
+    made = making()
+    print(f"making a TieredCache at most {TARGET:g} x making Django's RedisCache: {made:.2f} x")
+    return 0 if held and made <= TARGET else 1
 
 
 if __name__ == "__main__":

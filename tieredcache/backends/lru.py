@@ -33,6 +33,7 @@ class SharedStore(Store):
 
 
 _stores: Final[dict[str, SharedStore]] = {}
+_max_entries: Final[dict[str, int]] = {}  # by the settings that an instance was given
 
 
 class LRUCache(BaseCache):
@@ -46,10 +47,12 @@ class LRUCache(BaseCache):
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
-        options = read_lru_options(location, params)
+        settings = repr((location, params))
+        if settings not in _max_entries:  # validated once: Django makes an instance for each thread or request
+            _max_entries[settings] = read_lru_options(location, params).max_entries
         name = location or params.get("NAME", "")
         super().__init__(params)
-        self._max_entries = options.max_entries
+        self._max_entries = _max_entries[settings]
         self.default_timeout = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
         plain = self.key_func is default_key_func and type(self).make_key is BaseCache.make_key
         home = super().make_key("") if plain else None
