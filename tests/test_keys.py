@@ -108,7 +108,7 @@ def test_a_hit_formats_no_key(make_cache, monkeypatch):
     cache = make_cache(LOCAL_TIMEOUT=60)
     cache.set("key", "value")
     cache.get("key")
-    monkeypatch.setattr(type(cache), "remote", None)
+    monkeypatch.setattr(type(cache), "_remote", None)
     monkeypatch.setattr(type(cache), "local_key", None)
     assert cache.get("key") == "value"
     assert cache.get_many(["key", "key"]) == {"key": "value"}

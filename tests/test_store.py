@@ -109,8 +109,7 @@ def test_a_fill_does_not_wait_for_ever(make_cache, monkeypatch):
     """While a destructor holds the lock up in another thread, readers are answered and their answers not kept."""
     import threading
 
-    monkeypatch.setattr("tieredcache.fill.PATIENCE", 0.001)
-    monkeypatch.setattr("tieredcache.tier.PATIENCE", 0.001)
+    monkeypatch.setattr("tieredcache.store.PATIENCE", 0.001)
     cache = make_cache(LOCAL_TIMEOUT=60)
     cache.set_many({"a": 1, "b": 2})
     cache.get("b")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import MISSING, UNREADABLE, AbsentEntry, Entry, PickledEntry
 from tieredcache.isolation import is_immutable
-from tieredcache.tier import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -97,23 +96,21 @@ class Fill:
             except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
                 return False
             entry = PickledEntry(pickled, self._started)
+        dropped: list[Any] = [entry]  # let go when the lock has been released
+        return bool(self._tier.within(lambda: self._publish(entry, deadline, dropped)))
+
+    def _publish(self, entry: Entry, deadline: float, dropped: list[Any]) -> bool:
         tier, key, token = self._tier, self._key, self._token
-        dropped: list[Any] = [entry]
-        if token is None or not tier.lock.acquire(timeout=PATIENCE):
+        if token is None or tier.busy or tier.tokens.get(key) is not token:
             return False
+        tier.put(key, entry, tier.options.max_entries, dropped)
         try:
-            if tier.busy or tier.tokens.get(key) is not token:
-                return False
-            tier.put(key, entry, tier.options.max_entries, dropped)
-            try:
-                token.pop()
-            except IndexError:
-                entry.kill()
-                tier.unlink(key, entry, dropped)
-                return False
-            entry.publish(deadline)
-        finally:
-            tier.lock.release()
+            token.pop()
+        except IndexError:
+            entry.kill()
+            tier.unlink(key, entry, dropped)
+            return False
+        entry.publish(deadline)
         return True
 
     def _drop_expired(self) -> None:

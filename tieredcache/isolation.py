@@ -42,13 +42,16 @@ def is_immutable(value: Any) -> bool:
     if type(value) in _ATOMS:
         return True
     pending = [value]
+    seen = set()  # parts may be shared, and then there are more paths to them than anybody can walk
     while pending:
         item = pending.pop()
         kind = type(item)
         if kind in _ATOMS:
             continue
         if kind in _CONTAINERS:
-            pending.extend(item)
+            if id(item) not in seen:
+                seen.add(id(item))
+                pending.extend(item)
         elif kind not in _ZONED or type(item.tzinfo) not in _ZONES:
             return False
     return True

@@ -27,6 +27,7 @@ READS: Final = frozenset(
         "hvals",
         "info",
         "iter_keys",
+        "key_func",
         "keys",
         "keyslot",
         "lindex",

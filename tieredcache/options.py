@@ -65,13 +65,22 @@ class Complaint:
         self._backend = backend
         self._location = location
         self._params = params
+        self._known_alias: str | None = None
 
     def _alias(self) -> str:
+        if self._known_alias is not None:
+            return f"CACHES[{self._known_alias!r}]"
         for alias, config in caches.settings.items():
             rest = {name: value for name, value in config.items() if name not in {"BACKEND", "LOCATION"}}
             if config.get("LOCATION", "") == self._location and rest == self._params:
                 return f"CACHES[{alias!r}]"
         return f"a {self._backend} over {self._location!r}"
+
+    def about(self, alias: str) -> Complaint:
+        """Complaints about ``alias`` instead."""
+        other = Complaint(self._backend, self._location, self._params)
+        other._known_alias = alias
+        return other
 
     def raise_(self, option: str, value: object, problem: str, remedy: str) -> NoReturn:
         raise ImproperlyConfigured(f"{self._alias()}: {option} is {value!r}, {problem}. {remedy}")
@@ -103,7 +112,11 @@ def number(
     remedy = f"Set it to {kind}{span} ({unit})."
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         complaint.raise_(option, value, f"of type {type(value).__name__}, not {kind}", remedy)
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an int larger than any float
+        finite = False
+    if not finite:
         complaint.raise_(option, value, "not a finite number", remedy)
     if not low <= value <= high:
         complaint.raise_(option, value, "out of range", remedy)
@@ -192,5 +205,9 @@ def read_lru_options(location: Any, params: Mapping[str, Any]) -> LRUOptions:
             remedy = "Set it to a name: instances with the same one share a store."
             complaint.raise_(option, name, f"of type {type(name).__name__}, not a string", remedy)
     known_only(params, ["TIMEOUT", "OPTIONS", "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"], "", complaint)
+    function = params.get("KEY_FUNCTION")
+    if function is not None and not callable(function) and not isinstance(function, str):
+        remedy = "Set it to a function, or to the path of one."
+        complaint.raise_("KEY_FUNCTION", function, f"of type {type(function).__name__}, not a function", remedy)
     read_timeout(params, complaint)
     return LRUOptions(**_read(params, _LRU, complaint))

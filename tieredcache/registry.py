@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _tiers: dict[tuple[str, str], LocalTier] = {}
+# By the alias at the end of the chain: a write through one of them is forgotten by all.
+_siblings: dict[str, list[LocalTier]] = {}
 _settings: object = None
 
 
@@ -38,41 +41,54 @@ def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
     global _settings  # noqa: PLW0603 - what the registry belongs to
     complaint = Complaint("TieredCache", location, params)
     options = read_tiered_options(params, complaint)
-    _check_location(backend, location, complaint)
+    remote = _follow(backend, location, complaint)
     with _lock:
         if _settings is not caches.settings:
             _tiers.clear()
+            _siblings.clear()
             _settings = caches.settings
         tier = _tiers.get((location, repr(params)))
         if tier is None:
-            tier = LocalTier(options)
-            for (other_location, _), other in _tiers.items():
-                if other_location == location:
-                    tier.siblings = other.siblings
-            tier.siblings.append(tier)
+            tier = LocalTier(options, _siblings.setdefault(remote, []))
             _tiers[location, repr(params)] = tier
     return tier
 
 
-def _check_location(backend: type, location: Any, complaint: Complaint) -> None:
-    known = f"Set it to one of the other aliases in CACHES: {', '.join(sorted(caches.settings))}."
-    if not isinstance(location, str):
-        complaint.raise_("LOCATION", location, f"of type {type(location).__name__}, not the name of an alias", known)
-    if not location:
-        complaint.raise_("LOCATION", location, "missing", known)
-    path = [location]
+def _follow(backend: type, location: Any, complaint: Complaint) -> str:
+    """The alias at the end of the chain of tiers that starts at ``location``; complains where there is none."""
+    path = [_checked(location, complaint)]
     while True:
-        if path[-1] not in caches.settings:
-            complaint.raise_("LOCATION", path[-1], "not an alias in CACHES", known)
         config = caches.settings[path[-1]]
         try:
             found = import_string(config["BACKEND"])
-        except ImportError:
-            return  # Django says so, and better, when that alias is used
-        if not issubclass(found, backend):
-            return
-        following = config.get("LOCATION")
+        except (ImportError, KeyError, AttributeError):
+            return path[-1]  # Django says so, and better, when that alias is used
+        if not (isinstance(found, type) and issubclass(found, backend)):
+            return path[-1]
+        following = _checked(config.get("LOCATION", ""), complaint.about(path[-1]))
         if following in path:
             circle = " -> ".join([*path[path.index(following) :], following])
-            complaint.raise_("LOCATION", location, f"an alias of itself ({circle})", known)
+            complaint.raise_("LOCATION", location, f"an alias of itself ({circle})", _remedy())
         path.append(following)
+
+
+def _checked(location: Any, complaint: Complaint) -> str:
+    if not isinstance(location, str):
+        complaint.raise_("LOCATION", location, f"of type {type(location).__name__}, not the name of an alias", _remedy())
+    if not location:
+        complaint.raise_("LOCATION", location, "missing", _remedy())
+    if location not in caches.settings:
+        complaint.raise_("LOCATION", location, "not an alias in CACHES", _remedy())
+    return location
+
+
+def _remedy() -> str:
+    return f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(caches.settings))}."
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603 - a thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

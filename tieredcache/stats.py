@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from dataclasses import dataclass
 
 
 class Counter:
-    """Counts without a lock: ``add`` is one C call, which the interpreter does not interrupt.
+    """Counts without a lock: ``add`` is one C call, which the interpreter does not interrupt."""
 
-    ``value`` takes a number too, so it remembers how many it took.
-    """
-
-    __slots__ = ("_lock", "_reads", "add")
+    __slots__ = ("_count", "add")
 
     def __init__(self) -> None:
-        self.add = itertools.count().__next__
-        self._reads = 0
-        self._lock = threading.RLock()
+        self._count = itertools.count()
+        self.add = self._count.__next__
 
     def value(self) -> int:
-        with self._lock:
-            count = self.add() - self._reads
-            self._reads += 1
-        return count
+        # To look at it without counting there is only its repr, "count(5)".
+        return int(repr(self._count)[6:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,22 +17,40 @@ rules keep that from happening, and the rest of the package may rely on them:
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lru import LRU
 
 from tieredcache.stats import Counter
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from tieredcache.entries import Entry
 
+Result = TypeVar("Result")
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+PATIENCE: Final = 0.1
+"""Seconds that a reader waits for the lock before it goes without: it is held for microseconds, unless a destructor that the
+garbage collector runs holds it up, and then nobody must wait for what that destructor waits for."""
+
+
+def gate(lock: Any, patience: float) -> Any:
+    """A context manager that takes ``lock`` within ``patience`` seconds, and yields whether it did.
+
+    It consists of C functions alone, because a signal handler may raise after any call that Python makes: after a
+    ``lock.acquire()`` it would leave the lock held for ever. Where the lock was not taken, leaving raises ``RuntimeError``.
+    """
+    # A class of its own, because "with" looks there, and passes __enter__ nothing.
+    enter = staticmethod(functools.partial(lock.acquire, True, patience))
+    return type("Gate", (), {"__slots__": (), "__enter__": enter, "__exit__": staticmethod(lock.__exit__)})()
 
 
 class Store:
@@ -52,6 +70,7 @@ class Store:
     def after_fork(self) -> None:
         """Make the store usable in a child process, whatever another thread was doing to it at the fork."""
         self.lock = threading.RLock()
+        self._gate = gate(self.lock, PATIENCE)
         self._busy = False
         self._deferred: list[tuple[Hashable, Entry]] = []
         self._mend()
@@ -68,6 +87,18 @@ class Store:
     def hits(self) -> int:
         """Lookups in ``lru`` that were hits."""
         return max(0, self.lru.get_stats()[0] - self.duds.value())
+
+    def within(self, change: Callable[[], Result]) -> Result | None:
+        """What ``change`` returned, called under the lock; ``None`` where the lock could not be had in time."""
+        taken, result = None, None
+        try:
+            with self._gate as taken:
+                if taken:
+                    result = change()
+        except RuntimeError:
+            if taken is not False:
+                raise
+        return result
 
     def put(self, key: Hashable, entry: Entry, capacity: int, dropped: list[Any], *, replace: bool = True) -> bool:
         """Make ``entry`` the most recently used one, evicting beyond ``capacity``; ``False`` where ``key`` was taken.

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import random
 from time import monotonic as clock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import UNKNOWN, AbsentEntry
 from tieredcache.stats import Counter, Stats
@@ -34,19 +34,17 @@ if TYPE_CHECKING:
     from tieredcache.options import TieredOptions
     from tieredcache.readers import Reader
 
-PATIENCE: Final = 0.1
-"""Seconds a fill waits for the store's lock before it goes without: the lock is held for microseconds, unless a destructor
-run by the garbage collector holds it up, and then a reader must not wait for what that destructor waits for."""
-
 
 class LocalTier(Store):
     """The copies that this process keeps of what one remote tier answered."""
 
-    def __init__(self, options: TieredOptions) -> None:
+    def __init__(self, options: TieredOptions, siblings: list[LocalTier]) -> None:
         self.options = options
-        self.siblings: list[LocalTier] = []  # the tiers of this process over the same remote, this one among them
+        self.siblings = siblings  # the tiers of this process over the same remote, this one among them
+        siblings.append(self)
         self.reader: Reader | None = None  # known with the first remote instance, as is home
         self.home: str | None = None
+        self.prefix = ""
         self.remote_hits = Counter()
         self.misses = Counter()
         self.forgotten = Counter()
@@ -101,11 +99,7 @@ class LocalTier(Store):
     def drop(self, local_key: Hashable, entry: Entry) -> None:
         """Give back the room of an entry that is not served any more."""
         dropped: list[Any] = []
-        if self.lock.acquire(timeout=PATIENCE):
-            try:
-                self.unlink(local_key, entry, dropped)
-            finally:
-                self.lock.release()
+        self.within(lambda: self.unlink(local_key, entry, dropped))
 
     def clear(self) -> None:
         """Forget everything. Takes effect at once."""
@@ -116,11 +110,7 @@ class LocalTier(Store):
             entry.kill()
             self.forgotten.add()
         dropped: list[Any] = []
-        if self.lock.acquire(timeout=PATIENCE):
-            try:
-                self.empty(dropped)
-            finally:
-                self.lock.release()
+        self.within(lambda: self.empty(dropped))
 
     def stats(self) -> Stats:
         return Stats(

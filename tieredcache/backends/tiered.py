@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic as clock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tieredcache.readers import Reader
     from tieredcache.stats import Stats
     from tieredcache.tier import LocalTier
+
+_SIMPLE: Final = {str, int, float, bool}
 
 # Template fragments: a str without a __dict__, and with nothing to change.
 share_instances_of(SafeString)
@@ -73,13 +75,15 @@ class TieredCache(RemoteWrites):
         self._tier = tier = tier_for(TieredCache, location, params)
         self._lru = tier.lru
         self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
+        if "TIMEOUT" in params:
+            self.default_timeout = params["TIMEOUT"]
 
     # --- the tiers ---
 
     @property
     def remote(self) -> BaseCache:
         """The remote backend of this thread or task. Asked for each time: a remote need not be safe to share."""
-        return caches[self._location]
+        return self._remote()
 
     @property
     def local(self) -> Local:
@@ -93,20 +97,26 @@ class TieredCache(RemoteWrites):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in {"_location", "_tier"}:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return look_through(self.remote, name, self._clear_local)
+        own = getattr(type(self), name, None)
+        if isinstance(own, property):  # what made it fail was an AttributeError too: that is what has to be seen
+            return own.fget(self)  # type: ignore[misc]
+        return look_through(self._remote(), name, self._clear_local)
+
+    def _remote(self) -> BaseCache:
+        return caches[self._location]
 
     def make_key(self, key: Any, version: Any = None) -> str:
         """The remote's key."""
-        made: str = self.remote.make_key(key, version)
+        made: str = self._remote().make_key(key, version)
         return made
 
     def validate_key(self, key: str) -> None:
         """As the remote does."""
-        self.remote.validate_key(key)
+        self._remote().validate_key(key)
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> Any:
         """As the remote does, but with the default timeout of this alias."""
-        return self.remote.get_backend_timeout(**self._timeout(timeout))
+        return self._remote().get_backend_timeout(**self._timeout(timeout))
 
     def _clear_local(self) -> None:
         for tier in self._tier.siblings:
@@ -131,7 +141,7 @@ class TieredCache(RemoteWrites):
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
             with self._fill(made, key) as fill:
-                value = fill.keep(*self._reader.get(self.remote, key, version, life=fill.timeout > 0))
+                value = fill.keep(*self._reader().get(self._remote(), key, version, life=fill.timeout > 0))
         return default if value is MISSING else value
 
     async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
@@ -148,7 +158,7 @@ class TieredCache(RemoteWrites):
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
             with self._fill(made, key) as fill:
-                value = fill.keep(*await self._reader.aget(self.remote, key, version, life=fill.timeout > 0))
+                value = fill.keep(*await self._reader().aget(self._remote(), key, version, life=fill.timeout > 0))
         return default if value is MISSING else value
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -159,7 +169,7 @@ class TieredCache(RemoteWrites):
                 self._plan(rest, version, fills)
                 if fills.asked:
                     life = fills.timeout > 0
-                    fills.keep(self._reader.get_many(self.remote, fills.asked, version, life=life))
+                    fills.keep(self._reader().get_many(self._remote(), fills.asked, version, life=life))
                 for key in fills.deliver(found):
                     if (value := self.get(key, MISSING, version)) is not MISSING:
                         found[key] = value
@@ -173,7 +183,7 @@ class TieredCache(RemoteWrites):
                 self._plan(rest, version, fills)
                 if fills.asked:
                     life = fills.timeout > 0
-                    fills.keep(await self._reader.aget_many(self.remote, fills.asked, version, life=life))
+                    fills.keep(await self._reader().aget_many(self._remote(), fills.asked, version, life=life))
                 for key in fills.deliver(found):
                     if (value := await self.aget(key, MISSING, version)) is not MISSING:
                         found[key] = value
@@ -182,7 +192,7 @@ class TieredCache(RemoteWrites):
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists; the remote's answer is not kept, because it comes without the value."""
         known = self._tier.has(self.local_key(key, version))
-        return self.remote.has_key(key, version=version) if known is None else known
+        return self._remote().has_key(key, version=version) if known is None else known
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As ``has_key``."""
@@ -224,31 +234,38 @@ class TieredCache(RemoteWrites):
             else:
                 fills.served(key, made, value)
 
-    @property
     def _reader(self) -> Reader:
         tier = self._tier
         if tier.reader is None:
-            remote = self.remote
+            remote = self._remote()
             reader = reader_for(remote)
             tier.home = reader.home(remote)
+            if tier.home is not None:
+                tier.prefix = tier.home.removesuffix(f":{remote.version}:")
             tier.reader = reader
         return tier.reader
 
     @property
     def home(self) -> str | None:
         """What the remote puts before every ``str`` key of the default version, or ``None``."""
-        return self._reader.home(self.remote)
+        self._reader()
+        return self._tier.home
 
     def remote_key(self, key: Any, version: Any = None) -> str:
         """The key under which the remote keeps ``(key, version)``."""
-        return self._reader.make_key(self.remote, key, version)
+        return self._reader().make_key(self._remote(), key, version)
 
     def local_key(self, key: Any, version: Any = None) -> Hashable:
         """The local tier's key for ``(key, version)``."""
-        reader, tier = self._reader, self._tier
-        if version is None and type(key) is str and key and tier.home is not None:
-            return key
-        return local_key(reader.make_key(self.remote, key, version), tier.home)
+        reader, tier = self._reader(), self._tier
+        # Without the remote, where it is known what it would make: of strings and numbers, but for those that django-valkey
+        # takes for nothing.
+        if tier.home is not None and key and type(key) in _SIMPLE:
+            if version is None:
+                return str(key)
+            if version and type(version) in _SIMPLE:
+                return local_key(f"{tier.prefix}:{version}:{key}", tier.home)
+        return local_key(reader.make_key(self._remote(), key, version), tier.home)
 
     def _fill(self, made: Hashable, key: Any) -> Fill:
         options, name = self._tier.options, str(key)

@@ -51,8 +51,7 @@ class RemoteWrites(BaseCache):
     _tier: LocalTier
     _default_timeout: Any
 
-    @property
-    def remote(self) -> BaseCache:
+    def _remote(self) -> BaseCache:
         raise NotImplementedError
 
     def local_key(self, key: Any, version: Any = None) -> Hashable:
@@ -66,7 +65,9 @@ class RemoteWrites(BaseCache):
 
     def _write_version(self, key: Any, delta: int, version: Any) -> tuple[Write, Any]:
         if version is None:
-            version = self.remote.version
+            version = self._remote().version
+        if type(key) is not str:  # the remote may find the other key in its own way, as django-redis does from a made one
+            return Write(self._tier, None), version
         return Write(self._tier, [self.local_key(key, version), self.local_key(key, version + delta)]), version
 
     def _timeout(self, timeout: Any) -> dict[str, Any]:
@@ -76,14 +77,14 @@ class RemoteWrites(BaseCache):
         return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}
 
     def _async(self, name: str) -> Any:
-        return remote_async(self.remote, name)
+        return remote_async(self._remote(), name)
 
     # ``extra``: keywords of the remote's own, such as django-redis' nx.
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set ``key``. ``timeout``: seconds; ``None``: for ever. Returns and raises what the remote does, as all below."""
         with self._write([key], version, extra):
-            return self.remote.set(key, value, version=version, **self._timeout(timeout), **extra)
+            return self._remote().set(key, value, version=version, **self._timeout(timeout), **extra)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """As ``set``."""
@@ -93,7 +94,7 @@ class RemoteWrites(BaseCache):
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Set ``key`` unless it exists; whether it was set."""
         with self._write([key], version, extra):
-            return self.remote.add(key, value, version=version, **self._timeout(timeout), **extra)
+            return self._remote().add(key, value, version=version, **self._timeout(timeout), **extra)
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
@@ -104,7 +105,7 @@ class RemoteWrites(BaseCache):
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists."""
         with self._write([key], version, extra):
-            return self.remote.touch(key, version=version, **self._timeout(timeout), **extra)
+            return self._remote().touch(key, version=version, **self._timeout(timeout), **extra)
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``touch``."""
@@ -115,7 +116,7 @@ class RemoteWrites(BaseCache):
     def delete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """Delete ``key``; whether it existed."""
         with self._write([key], version, extra):
-            return self.remote.delete(key, version=version, **extra)
+            return self._remote().delete(key, version=version, **extra)
 
     async def adelete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """As ``delete``."""
@@ -126,7 +127,7 @@ class RemoteWrites(BaseCache):
     def incr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """Add ``delta`` to ``key`` and return the sum; raises ``ValueError`` where there is no such key."""
         with self._write([key], version, extra):
-            return self.remote.incr(key, delta, version=version, **extra)
+            return self._remote().incr(key, delta, version=version, **extra)
 
     async def aincr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """As ``incr``."""
@@ -137,7 +138,7 @@ class RemoteWrites(BaseCache):
     def decr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """Subtract ``delta`` from ``key`` and return the difference; raises ``ValueError`` where there is no such key."""
         with self._write([key], version, extra):
-            return self.remote.decr(key, delta, version=version, **extra)
+            return self._remote().decr(key, delta, version=version, **extra)
 
     async def adecr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """As ``decr``."""
@@ -148,7 +149,7 @@ class RemoteWrites(BaseCache):
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys; the list of those that could not be set, where the remote tells."""
         with self._write(data, version, extra):
-            return self.remote.set_many(data, version=version, **self._timeout(timeout), **extra)
+            return self._remote().set_many(data, version=version, **self._timeout(timeout), **extra)
 
     async def aset_many(
         self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
@@ -161,7 +162,7 @@ class RemoteWrites(BaseCache):
         """Delete many keys."""
         keys = list(keys)
         with self._write(keys, version, extra):
-            return self.remote.delete_many(keys, version=version, **extra)
+            return self._remote().delete_many(keys, version=version, **extra)
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """As ``delete_many``."""
@@ -173,7 +174,7 @@ class RemoteWrites(BaseCache):
         """Move the value to the version ``delta`` further on, and return that; raises ``ValueError`` without a value."""
         write, version = self._write_version(key, delta, version)
         with write:
-            return self.remote.incr_version(key, delta, version=version)
+            return self._remote().incr_version(key, delta, version=version)
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``."""
@@ -193,7 +194,7 @@ class RemoteWrites(BaseCache):
     def clear(self) -> Any:
         """Clear both tiers."""
         with Write(self._tier, None):
-            return self.remote.clear()
+            return self._remote().clear()
 
     async def aclear(self) -> Any:
         """As ``clear``."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import pickle
+import zlib
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
-from django.core.cache.backends.base import BaseCache, default_key_func
+from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_key_func
 
 from tieredcache.entries import MISSING, UNREADABLE
 
@@ -16,9 +18,18 @@ if TYPE_CHECKING:
 
 Answer: TypeAlias = "tuple[Any, float | None]"
 
-# What unpickling raises, by the pickle module's documentation, where a class is gone or has changed since the value was
-# written. The remote's own errors (connections, keys) are others.
-_DECODE_ERRORS: Final = (pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError)
+# What decoding raises where a class is gone or has changed since the value was written, or a file is torn: what the pickle
+# module documents, and what constructors and __setstate__ raise most. The remote's own errors are others, but for the key's.
+_DECODE_ERRORS: Final = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
 
 
 class Reader:
@@ -30,13 +41,15 @@ class Reader:
 
     def home(self, remote: BaseCache) -> str | None:
         """The prefix that every ``str`` key of the default version gets; ``None`` where keys are made in another way."""
-        if remote.key_func is default_key_func and type(remote).make_key is BaseCache.make_key:
-            return str(remote.make_key(""))
-        return None
+        if remote.key_func is not default_key_func or not _makes_keys_as_usual(remote):
+            return None
+        return f"{remote.key_prefix}:{remote.version}:"
 
     def make_key(self, remote: BaseCache, key: Any, version: Any) -> str:
         """The key under which the remote keeps ``(key, version)``."""
-        return str(remote.make_key(key, version))
+        # Where there is a client, it makes the key: django-redis' lets one that it has made pass as it is.
+        made = (_client(remote) or remote).make_key(key, version=version)
+        return made.decode(errors="surrogateescape") if isinstance(made, bytes) else str(made)
 
     # ``life``: whether the remaining life is wanted. Without it no second call is made.
 
@@ -44,18 +57,22 @@ class Reader:
         """The answer for one key; raises what the remote raises."""
         try:
             value = remote.get(key, MISSING, version=version)
-        except _DECODE_ERRORS:
-            return UNREADABLE, None
-        return value, None if value is MISSING or not life else self._life(remote, key, version)
+        except _DECODE_ERRORS as error:
+            return _undecoded(error)
+        if value is MISSING:
+            return _missing(remote)
+        return value, self._life(remote, key, version) if life else None
 
     def get_many(self, remote: BaseCache, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
         """The answers for ``keys``, in their order; raises what the remote raises."""
-        try:
-            found = remote.get_many(keys, version=version)
-        except _DECODE_ERRORS:
-            return [self.get(remote, key, version, life=life) for key in keys]  # to find out which one it is
+        found = None
+        if len(set(keys)) == len(keys):  # else the remote's dict could not tell them apart, as it cannot 1 and True
+            with contextlib.suppress(*_DECODE_ERRORS):
+                found = remote.get_many(keys, version=version)
+        if found is None:
+            return [self.get(remote, key, version, life=life) for key in keys]
         return [
-            (found[key], self._life(remote, key, version) if life else None) if key in found else (MISSING, None)
+            (found[key], self._life(remote, key, version) if life else None) if key in found else _missing(remote)
             for key in keys
         ]
 
@@ -63,18 +80,22 @@ class Reader:
         """As ``get``, by the remote's own async methods."""
         try:
             value = await remote_async(remote, "get")(key, MISSING, version=version)
-        except _DECODE_ERRORS:
-            return UNREADABLE, None
-        return value, None if value is MISSING or not life else await self._alife(remote, key, version)
+        except _DECODE_ERRORS as error:
+            return _undecoded(error)
+        if value is MISSING:
+            return _missing(remote)
+        return value, await self._alife(remote, key, version) if life else None
 
     async def aget_many(self, remote: BaseCache, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
         """As ``get_many``, by the remote's own async methods."""
-        try:
-            found = await remote_async(remote, "get_many")(keys, version=version)
-        except _DECODE_ERRORS:
+        found = None
+        if len(set(keys)) == len(keys):
+            with contextlib.suppress(*_DECODE_ERRORS):
+                found = await remote_async(remote, "get_many")(keys, version=version)
+        if found is None:
             return [await self.aget(remote, key, version, life=life) for key in keys]
         return [
-            (found[key], await self._alife(remote, key, version) if life else None) if key in found else (MISSING, None)
+            (found[key], await self._alife(remote, key, version) if life else None) if key in found else _missing(remote)
             for key in keys
         ]
 
@@ -82,25 +103,60 @@ class Reader:
         for name in ("pttl", "ttl"):
             ask = getattr(remote, name, None)
             if callable(ask) and not inspect.iscoroutinefunction(ask):
-                return _seconds(name, ask(key, version=version))
+                with _unasked():
+                    return _seconds(remote, name, ask(key, version=version))
+                return 0.0
         return None
 
     async def _alife(self, remote: BaseCache, key: Any, version: Any) -> float | None:
         for name in ("pttl", "ttl"):
             ask = getattr(remote, f"a{name}", None)
             if inspect.iscoroutinefunction(ask):
-                return _seconds(name, await ask(key, version=version))
+                with _unasked():
+                    return _seconds(remote, name, await ask(key, version=version))
+                return 0.0
         if callable(getattr(remote, "pttl", None)) or callable(getattr(remote, "ttl", None)):
             return await sync_to_async(self._life)(remote, key, version)
         return None
 
 
-def _seconds(name: str, left: float | None) -> float | None:
+def _client(remote: Any) -> Any:
+    client = getattr(remote, "client", None)
+    return client if hasattr(client, "make_key") else None
+
+
+def _makes_keys_as_usual(remote: BaseCache) -> bool:
+    """Whether ``make_key`` is Django's, or django-redis' or django-valkey's, and not a subclass's own."""
+    client = _client(remote)
+    if client is None:
+        return type(remote).make_key is BaseCache.make_key
+    return type(client).make_key.__module__.partition(".")[0] in {"django_redis", "django_valkey"}
+
+
+def _missing(remote: BaseCache) -> Answer:
+    """The answer for a key that is not there; not to be remembered where the remote would say so of an error too."""
+    return UNREADABLE if getattr(remote, "_ignore_exceptions", False) else MISSING, None
+
+
+def _undecoded(error: Exception) -> Answer:
+    if isinstance(error, InvalidCacheKey):
+        raise error
+    return UNREADABLE, None
+
+
+def _unasked() -> contextlib.suppress:
+    """The value is there; that its life cannot be learned (by an ACL, say) is no reason not to return it."""
+    return contextlib.suppress(Exception)
+
+
+def _seconds(remote: Any, name: str, left: float | None) -> float | None:
     """What ``pttl()`` or ``ttl()`` returned, in seconds of life: clients say "does not expire" as ``None`` or -1."""
     if left is None or left == -1:
         return None
     # Redis rounds TTL to the nearest second: up to half a second more than there is.
-    return max(0.0, left / 1000 if name == "pttl" else left - 0.5)
+    seconds = left / 1000 if name == "pttl" else left - 0.5
+    # Herd clients keep an entry for so much longer than they serve it for sure.
+    return max(0.0, seconds - getattr(getattr(remote, "client", None), "_herd_timeout", 0))
 
 
 def remote_async(remote: BaseCache, name: str) -> Callable[..., Any]:

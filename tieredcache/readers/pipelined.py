@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asgiref.sync import sync_to_async
-from django.core.cache.backends.base import default_key_func
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 from tieredcache.entries import MISSING, UNREADABLE
@@ -61,33 +60,46 @@ class PipelinedReader(Reader):
     def _read(self, remote: Any, keys: Sequence[Any], version: Any, *, many: bool) -> list[Answer]:
         connection, names, decode = self.open(remote, keys, version)
         try:
-            with connection.pipeline(transaction=False) as pipe:
-                if many:
-                    pipe.mget(names)
-                    for name in names:
-                        pipe.pttl(name)
-                    values, *lives = pipe.execute()
-                else:
-                    for name in names:
-                        pipe.get(name)
-                        pipe.pttl(name)
-                    replies = pipe.execute()
-                    values, lives = replies[::2], replies[1::2]
+            values, lives = _ask(connection, names, many=many)
         except Exception as error:  # noqa: BLE001 - raised again by failed(), or swallowed where the remote swallows it
             self.failed(remote, connection, error)
             return [(UNREADABLE, None)] * len(keys)
         return [_answer(value, life, decode) for value, life in zip(values, lives, strict=True)]
 
 
-def _answer(value: Any, pttl: int, decode: Callable[[Any], Any]) -> Answer:
+def _ask(connection: Any, names: list[str], *, many: bool) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The values of ``names`` and what PTTL says of them, in one trip; raises the first error that a value is."""
+    with connection.pipeline(transaction=False) as pipe:
+        if many:
+            pipe.mget(names)
+            for name in names:
+                pipe.pttl(name)
+            # Errors are replies: that of a PTTL is no reason not to return the value.
+            found, *lives = pipe.execute(raise_on_error=False)
+            values = [found] if isinstance(found, Exception) else found
+        else:
+            for name in names:
+                pipe.get(name)
+                pipe.pttl(name)
+            replies = pipe.execute(raise_on_error=False)
+            values, lives = replies[::2], replies[1::2]
+    for value in values:
+        if isinstance(value, Exception):
+            raise value  # as the remote would
+    return values, lives
+
+
+def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
     if value is None:
         return MISSING, None
     try:
         decoded = decode(value)
     except Exception:  # noqa: BLE001 - a serializer may raise anything; what it cannot read is no answer
         return UNREADABLE, None
-    # -1: does not expire. -2: gone by the time PTTL ran, so not to be kept.
-    return decoded, None if pttl == -1 else max(0, pttl) / 1000
+    if pttl == -1:
+        return decoded, None  # does not expire
+    # -2: gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
+    return decoded, 0.0 if isinstance(pttl, Exception) else max(0, pttl) / 1000
 
 
 class DjangoReader(PipelinedReader):
@@ -106,12 +118,6 @@ class ClientReader(PipelinedReader):
         self._interrupted = interrupted
         self._errors = errors
 
-    def home(self, remote: Any) -> str | None:
-        return f"{remote.key_prefix}:{remote.version}:" if remote.key_func is default_key_func else None
-
-    def make_key(self, remote: Any, key: Any, version: Any) -> str:
-        return str(remote.client.make_key(key, version=version))  # the client's: it lets a made key pass as it is
-
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
         client = remote.client
         names = [client.make_key(key, version=version) for key in keys]
@@ -124,10 +130,14 @@ class ClientReader(PipelinedReader):
             remote.logger.error("Exception ignored", exc_info=error)
 
 
-class ClusterReader(ClientReader):
-    """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
+class ValkeyReader(ClientReader):
+    """django-valkey, whose ``get_many`` is a pipeline of GETs: a key of another type is an error there, not a miss."""
 
     mget = False
+
+
+class ClusterReader(ValkeyReader):
+    """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
         if isinstance(error, self._errors):
@@ -148,7 +158,7 @@ def _reads_like(remote: object, backend: type, client: object, client_class: typ
 # Of the clients that are built alike: where the backend is, the client, its errors, and the reader.
 _ALIKE: Final = (
     ("django_redis.cache", "RedisCache", "django_redis.client.default", "DefaultClient", ClientReader),
-    ("django_valkey.cache", "ValkeyCache", "django_valkey.base_client", "ClientCommands", ClientReader),
+    ("django_valkey.cache", "ValkeyCache", "django_valkey.base_client", "ClientCommands", ValkeyReader),
     (
         "django_valkey.cluster_cache.cache",
         "ClusterValkeyCache",
