@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml.
 READY = $(VENV)/ready
 
-.PHONY: demo test lint bench destructors crash clean help
+.PHONY: demo test lint bench staleness stress destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -23,6 +23,12 @@ lint: $(READY)-test  ## ruff and mypy --strict
 
 bench: $(READY)-bench  ## the cost of a hit against the floor
 	$(BIN)/python -m benchmarks.hits
+
+staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")
+	$(BIN)/python -m benchmarks.staleness $(ARGS)
+
+stress: $(READY)-test  ## own writes under threads and tasks, a million operations
+	$(BIN)/python -m tests.stress 1000000
 
 destructors: $(READY)-test  ## both backends under values with unruly destructors, half a minute each
 	$(BIN)/python -m tests.destructors lru 30

@@ -276,6 +276,19 @@ def test_a_local_timeout_of_zero_switches_the_local_tier_off(make_cache, mode):
     assert not cache._tier.tokens
 
 
+def test_the_clock_starts_before_the_remote_read_is_sent(make_cache, clock, mode, monkeypatch):
+    """A slow read counts: what took three of five seconds to come is served for two."""
+    from tests.doubles import RemoteDouble
+
+    cache = make_cache({"BACKEND": "tests.doubles.RemoteDouble", "LOCATION": "slow"}, LOCAL_TIMEOUT=5, JITTER=0)
+    cache.set_many({"one": 1, "many": 1})
+    monkeypatch.setattr(RemoteDouble, "_read", lambda self: clock.move(3))
+    mode(cache).get("one")
+    mode(cache).get_many(["many"])
+    assert cache.local.deadline("one") == clock() - 1
+    assert cache.local.deadline("many") == clock() + 2
+
+
 def test_jitter_only_shortens(make_cache, clock):
     """Local timeouts lie between LOCAL_TIMEOUT less JITTER and LOCAL_TIMEOUT, and differ."""
     cache = make_cache(LOCAL_TIMEOUT=10, JITTER=0.5)

@@ -16,6 +16,7 @@ from django.test import override_settings
 
 from tests.conftest import LRU, TIERED
 from tests.doubles import RemoteDouble
+from tieredcache import fresh
 from tieredcache.store import gate
 
 pytestmark = [
@@ -392,3 +393,30 @@ def test_a_remote_with_async_lives(make_cache, monkeypatch, clock):
     assert asyncio.run(cache.aget_many(["key", "shy"])) == {"key": 1, "shy": 2}
     assert cache.local.deadline("key") == clock() + 3
     assert len(cache.local) == 1
+
+
+def test_an_entry_that_makes_way_is_found_by_who_forgets_it(make_cache):
+    """A fill replaces a live entry, as under fresh(); a write comes in between: the old copy is not served after it."""
+    cache = make_cache(LOCAL_TIMEOUT=60)
+    cache.set("key", "old")
+    assert cache.get("key") == "old"
+    tier, served = cache._tier, []
+    entry = tier.index["key"]
+    kill = type(entry).kill
+
+    class Watched(type(entry)):
+        __slots__ = ()
+
+        def kill(self):
+            type(self).kill = kill  # once
+            cache.remote.set("key", "new")
+            tier.forget("key")  # as another thread does, having written
+            found = tier.lru["key"]
+            served.append(found.is_live(time.monotonic()))
+            kill(self)
+
+    entry.__class__ = Watched
+    with fresh():
+        cache.get("key")
+    assert served == [False]
+    assert cache.get("key") == "new"

@@ -44,12 +44,13 @@ class Entry:
     ``kill`` deletes the value, which nothing puts back, so a publication that comes late has nothing to serve.
     """
 
-    __slots__ = ("deadline", "read_at", "value")
+    __slots__ = ("deadline", "expires", "read_at", "value")
 
-    def __init__(self, value: Any, read_at: float) -> None:
+    def __init__(self, value: Any, read_at: float, expires: float = FOREVER) -> None:
         self.deadline = NEVER
         self.value = value
         self.read_at = read_at
+        self.expires = expires  # when the remote entry does: past that it is not served even where stale ones are
 
     def publish(self, deadline: float) -> None:
         self.deadline = deadline
@@ -82,8 +83,8 @@ class BoxedEntry(Entry):
 
     __slots__ = ("until",)
 
-    def __init__(self, value: Any, read_at: float) -> None:
-        super().__init__(value, read_at)
+    def __init__(self, value: Any, read_at: float, expires: float = FOREVER) -> None:
+        super().__init__(value, read_at, expires)
         self.until = NEVER
 
     def publish(self, deadline: float) -> None:

@@ -6,7 +6,7 @@ import pickle
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
-from tieredcache.entries import MISSING, UNREADABLE, AbsentEntry, Entry, PickledEntry
+from tieredcache.entries import FOREVER, MISSING, UNREADABLE, AbsentEntry, Entry, PickledEntry
 from tieredcache.isolation import is_immutable
 
 if TYPE_CHECKING:
@@ -80,28 +80,30 @@ class Fill:
         timeout *= 1 - tier.options.jitter * tier.random()
         if life is not None and life < timeout:
             timeout = life
-        if not (timeout > 0 and self._store(value, self._started + timeout)):
+        expires = FOREVER if life is None else self._started + life
+        if not (timeout > 0 and self._store(value, self._started + timeout, expires)):
             tier.skipped.add()
         return value
 
-    def _store(self, value: Any, deadline: float) -> bool:
+    def _store(self, value: Any, deadline: float, expires: float) -> bool:
         entry: Entry
         if value is MISSING:
             entry = AbsentEntry(None, self._started)
         elif self.share or is_immutable(value):
-            entry = Entry(value, self._started)
+            entry = Entry(value, self._started, expires)
         else:
             try:
                 pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
                 return False
-            entry = PickledEntry(pickled, self._started)
+            entry = PickledEntry(pickled, self._started, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
         return bool(self._tier.within(lambda: self._publish(entry, deadline, dropped)))
 
     def _publish(self, entry: Entry, deadline: float, dropped: list[Any]) -> bool:
         tier, key, token = self._tier, self._key, self._token
-        if token is None or tier.busy or tier.tokens.get(key) is not token:
+        # A token that is used up is registered until its reader is done: whose answer came first is kept.
+        if not token or tier.busy or tier.tokens.get(key) is not token:
             return False
         tier.put(key, entry, tier.options.max_entries, dropped)
         try:
@@ -138,6 +140,10 @@ class Fills:
             self._tier.remote_errors.add()
         for fill in self._fills.values():
             fill.release()
+
+    def asks(self, local_key: Hashable) -> bool:
+        """Whether it is to be asked for."""
+        return local_key in self._fills
 
     @property
     def timeout(self) -> float:

@@ -34,6 +34,12 @@ class TieredOptions:
     miss_timeout: float = 0
     jitter: float = 0.1
     share_values: bool | tuple[str, ...] = False
+    stale_while_revalidate: float = 0
+
+    @property
+    def longest_timeout(self) -> float:
+        """The longest that any key is served after it was read, in seconds."""
+        return max([self.local_timeout, *(timeout for _, timeout in self.local_timeouts)]) + self.stale_while_revalidate
 
     def timeout_for(self, key: str) -> float:
         """The local timeout of ``key``, as it was passed to the cache, in seconds; ``0``: never kept."""
@@ -162,6 +168,7 @@ _TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "MISS_TIMEOUT": lambda v, o, c: number(v, o, c, unit="seconds; 0: absence is not remembered"),
     "JITTER": lambda v, o, c: number(v, o, c, high=1, unit="a share of the local timeout"),
     "SHARE_VALUES": _share_values,
+    "STALE_WHILE_REVALIDATE": lambda v, o, c: number(v, o, c, unit="seconds past the deadline"),
 }
 _LRU: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "MAX_ENTRIES": lambda v, o, c: _whole(v, o, c, low=1, unit="entries"),

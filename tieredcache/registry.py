@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,20 @@ def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTi
         except (KeyError, TypeError):
             pass  # new, or a LOCATION that is not even hashable
     return _make(backend, location, params)
+
+
+def longest_timeout() -> float:
+    """Seconds of the longest local timeout of all tiers made so far: past it nobody is served what has been replaced."""
+    return max((tier.options.longest_timeout for tier in list(_tiers.values())), default=0)
+
+
+def make_tiers() -> None:
+    """Make the local tiers of all aliases that have one."""
+    for alias in caches.settings:
+        with contextlib.suppress(Exception):  # a mistake in one that nobody may ever use is not ours to tell here
+            backend = import_string(caches.settings[alias]["BACKEND"])
+            if hasattr(backend, "tieredcache_reader"):
+                caches[alias]
 
 
 def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:

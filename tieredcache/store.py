@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lru import LRU
 
+from tieredcache.flights import Flights
 from tieredcache.stats import Counter
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Store:
         self._gate = gate(self.lock, PATIENCE)
         self._busy = False
         self._deferred: list[tuple[Hashable, Entry]] = []
+        self.flights = Flights()
         self._mend()
 
     def __len__(self) -> int:
@@ -158,11 +160,12 @@ class Store:
     def _claim(self, key: Hashable, entry: Entry, dropped: list[Any], replace: bool) -> bool:
         if not replace:
             return self.index.setdefault(key, entry) is entry
-        old = self.index.pop(key, None)
+        old = self.index.get(key)
         if old is not None:
-            # Killed first: for a moment it is in lru alone, where no writer would find it.
+            # Killed while a writer can still find it in index: for a moment afterwards it is in lru alone.
             dropped.append(getattr(old, "value", None))
             old.kill()
+        dropped.append(old)
         self.index[key] = entry
         return True
 

@@ -24,6 +24,7 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import UNKNOWN, AbsentEntry
+from tieredcache.freshness import current
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
@@ -51,6 +52,7 @@ class LocalTier(Store):
         self.expired = Counter()
         self.remote_errors = Counter()
         self.skipped = Counter()
+        self.stale_served = Counter()
         super().__init__()
 
     def after_fork(self) -> None:
@@ -67,17 +69,43 @@ class LocalTier(Store):
                 entry = self.lru[local_key]
             except KeyError:
                 return UNKNOWN
-        answer = entry.answer(clock())
+        demand = current()
+        if demand is not None and not demand.accepts(entry.read_at):
+            self.duds.add()
+            return UNKNOWN
+        now = clock()
+        answer = entry.answer(now)
+        if answer is UNKNOWN and hasattr(entry, "value"):
+            self.expired.add()
+            answer = self._stale(local_key, entry, now)
         if answer is UNKNOWN:
             self.duds.add()
-            if hasattr(entry, "value"):
-                self.expired.add()
+        return answer
+
+    def _stale(self, local_key: Hashable, entry: Entry, now: float) -> Any:
+        """What an entry past its deadline still answers while another reader refills it; ``UNKNOWN`` for that reader.
+
+        Never past the remote's own expiry, and never an absence.
+        """
+        stale = self.options.stale_while_revalidate
+        if not (stale and entry.served_until + stale > now and entry.expires > now) or type(entry) is AbsentEntry:
+            return UNKNOWN
+        # Who registers a token reads; its Fill finds it, and takes it away when the read is over, however it ends.
+        token = [None]
+        if self.tokens.setdefault(local_key, token) is token:
+            return UNKNOWN
+        answer = entry.answer(now - stale)
+        if answer is not UNKNOWN:
+            self.stale_served.add()
         return answer
 
     def has(self, local_key: Hashable) -> bool | None:
         """Whether the key exists, as far as the local tier knows; ``None`` where it does not."""
         entry = self.index.get(local_key)
         if entry is None or not entry.is_live(clock()):
+            return None
+        demand = current()
+        if demand is not None and not demand.accepts(entry.read_at):
             return None
         try:
             self.lru[local_key]  # promotes and counts it
@@ -117,6 +145,7 @@ class LocalTier(Store):
             hits=self.hits,
             misses=self.misses.value(),
             remote_hits=self.remote_hits.value(),
+            stale_served=self.stale_served.value(),
             forgotten=self.forgotten.value(),
             evictions=self.evictions.value(),
             expired=self.expired.value(),

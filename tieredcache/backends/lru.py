@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from lru import LRU
 
+from tieredcache.backends.once import OncePerProcess
 from tieredcache.entries import FOREVER, NEVER, Entry
 from tieredcache.options import read_lru_options
 from tieredcache.stats import Counter, Stats
@@ -15,6 +16,8 @@ from tieredcache.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
+
+    from tieredcache.flights import Flights
 
 _NOTHING: Final = object()
 _EMPTY: Final[LRU[Any, Entry]] = LRU(1)
@@ -36,7 +39,7 @@ _stores: Final[dict[str, SharedStore]] = {}
 _max_entries: Final[dict[str, int]] = {}  # by the settings that an instance was given
 
 
-class LRUCache(BaseCache):
+class LRUCache(OncePerProcess):
     """A cache in this process's memory that evicts the least recently used entry, and only that.
 
     Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are
@@ -90,7 +93,7 @@ class LRUCache(BaseCache):
             else:
                 self._expire(key, entry)
                 return default
-        made = self._local_key(key, version)
+        made = self.local_key(key, version)
         try:
             entry = self._store.lru[made]
         except KeyError:
@@ -132,7 +135,7 @@ class LRUCache(BaseCache):
 
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists. Does not count as a use of it."""
-        made = self._local_key(key, version)
+        made = self.local_key(key, version)
         entry = self._store.index.get(made)
         if entry is None:
             return False
@@ -153,7 +156,7 @@ class LRUCache(BaseCache):
         if deadline is None:
             self.delete(key, version)
         else:
-            self._write(self._local_key(key, version), value, deadline)
+            self._write(self.local_key(key, version), value, deadline)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """As ``set``."""
@@ -164,7 +167,7 @@ class LRUCache(BaseCache):
         deadline = self._deadline(timeout)
         if deadline is None:
             return not self.has_key(key, version)
-        return self._write(self._local_key(key, version), value, deadline, if_absent=True)
+        return self._write(self.local_key(key, version), value, deadline, if_absent=True)
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """As ``add``."""
@@ -173,7 +176,7 @@ class LRUCache(BaseCache):
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists. Does not count as a use of it."""
         deadline = self._deadline(timeout)
-        made = self._local_key(key, version)
+        made = self.local_key(key, version)
         with self._store.lock:
             entry = self._store.index.get(made)
             if entry is None or not entry.deadline > clock():
@@ -187,7 +190,7 @@ class LRUCache(BaseCache):
 
     def incr(self, key: Any, delta: int = 1, version: Any = None) -> Any:
         """Add ``delta`` to the value, in one step, and return the sum; the expiry stays. ``ValueError`` without a value."""
-        made = self._local_key(key, version)
+        made = self.local_key(key, version)
         store = self._store
         while True:
             entry = store.index.get(made)
@@ -207,7 +210,7 @@ class LRUCache(BaseCache):
 
     def delete(self, key: Any, version: Any = None) -> bool:
         """Delete ``key``; whether it existed."""
-        made = self._local_key(key, version)
+        made = self.local_key(key, version)
         entry = self._store.index.get(made)
         if entry is None:
             return False
@@ -249,7 +252,12 @@ class LRUCache(BaseCache):
 
     # --- the store ---
 
-    def _local_key(self, key: Any, version: Any) -> Hashable:
+    @property
+    def _flights(self) -> Flights:
+        return self._store.flights
+
+    def local_key(self, key: Any, version: Any = None) -> Hashable:
+        """The store's key for ``(key, version)``."""
         if version is None and self._plain and type(key) is str:
             return key
         made: Any = self.make_key(key, version)  # a KEY_FUNCTION may return anything

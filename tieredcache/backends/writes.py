@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
+from tieredcache.backends.once import OncePerProcess
 from tieredcache.fill import is_remote_error
+from tieredcache.freshness import note_write
 from tieredcache.readers.base import remote_async
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
+    from django.core.cache.backends.base import BaseCache
+
+    from tieredcache.flights import Flights
     from tieredcache.tier import LocalTier
 
 # Keywords of the remotes' own writes that leave the key as it is. Any other may name another key (django-redis' prefix).
@@ -35,6 +40,7 @@ class Write:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        note_write()
         for tier in self._tier.siblings:
             if self._local_keys is None:
                 tier.clear()
@@ -45,7 +51,7 @@ class Write:
             self._tier.remote_errors.add()
 
 
-class RemoteWrites(BaseCache):
+class RemoteWrites(OncePerProcess):
     """The half of ``TieredCache`` that writes."""
 
     _tier: LocalTier
@@ -54,8 +60,9 @@ class RemoteWrites(BaseCache):
     def _remote(self) -> BaseCache:
         raise NotImplementedError
 
-    def local_key(self, key: Any, version: Any = None) -> Hashable:
-        raise NotImplementedError
+    @property
+    def _flights(self) -> Flights:
+        return self._tier.siblings[0].flights  # of all aliases that lead to this remote
 
     def _write(self, keys: Iterable[Any], version: Any, extra: Mapping[str, Any] | None = None) -> Write:
         if extra and not extra.keys() <= _SAME_KEY:

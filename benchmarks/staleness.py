@@ -1,0 +1,350 @@
+"""``make staleness``: the bound, measured: real processes on a real Valkey, every read checked.
+
+Writers write numbers, straight to the remote or through a tier of their own, and put down in shared memory when each write
+had completed. Readers read through their tiers, some of them to be killed and started again, and look up there how long the
+number they got had been replaced when their read started: that may never be more than the bound. Values with a time to live
+are checked for being served past it, and those who write through a tier for seeing their own writes. One read that breaks a
+promise, and the exit status is 1.
+
+    python -m benchmarks.staleness [--seconds N] [--draw FILE] [--break clock|life|token]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import RawArray
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from example_project import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEYS = 12
+RING = 1 << 16  # the writes of a key that are remembered
+SLOTS = 16  # processes
+BINS = 60
+SPARE = 0.005  # seconds: Redis counts lives in milliseconds
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What one run is of. ``life``: seconds that values live in the remote; ``None``: for ever."""
+
+    name: str
+    backend: str
+    options: dict[str, Any]
+    life: float | None = None
+
+    @property
+    def bound(self) -> float:
+        return float(self.options["LOCAL_TIMEOUT"]) + float(self.options.get("STALE_WHILE_REVALIDATE", 0))
+
+
+CONFIGURATIONS = [
+    Configuration("one second", "django_redis.cache.RedisCache", {"LOCAL_TIMEOUT": 1}),
+    Configuration("a tenth, half of it jitter", "django_redis.cache.RedisCache", {"LOCAL_TIMEOUT": 0.1, "JITTER": 0.5}),
+    Configuration(
+        "two seconds, lives of half a second",
+        "django_redis.cache.RedisCache",
+        {"LOCAL_TIMEOUT": 2, "MISS_TIMEOUT": 0.2},
+        0.5,
+    ),
+    Configuration(
+        "half a second, and a quarter stale",
+        "django.core.cache.backends.redis.RedisCache",
+        {"LOCAL_TIMEOUT": 0.5, "STALE_WHILE_REVALIDATE": 0.25, "JITTER": 0},
+    ),
+]
+
+
+class Board:
+    """Shared memory: when each write had completed, and what each process has counted."""
+
+    def __init__(self) -> None:
+        self.completed: Any = RawArray(ctypes.c_double, KEYS * RING)
+        self.last: Any = RawArray(ctypes.c_long, KEYS)
+        self.counts: Any = RawArray(ctypes.c_long, SLOTS * 5)  # reads, absent, too old, past their life, own writes unseen
+        self.oldest: Any = RawArray(ctypes.c_double, SLOTS)
+        self.ages: Any = RawArray(ctypes.c_long, SLOTS * BINS)
+
+    def wrote(self, key: int, number: int) -> None:
+        self.completed[key * RING + number % RING] = monotonic()
+        self.last[key] = number
+
+    def replaced_at(self, key: int, number: int) -> float:
+        """When the write after ``number`` had completed; 0: it has not."""
+        return float(self.completed[key * RING + (number + 1) % RING]) if number < self.last[key] else 0.0
+
+
+@dataclass
+class Checker:
+    """Checks the reads of one process."""
+
+    board: Board
+    configuration: Configuration
+    slot: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self, key: int, value: Any, started: float) -> None:
+        board, base = self.board, self.slot * 5
+        with self.lock:
+            board.counts[base] += 1
+            if value is None:
+                board.counts[base + 1] += 1
+                return
+            replaced = board.replaced_at(key, value)
+            life = self.configuration.life
+            if life is not None:
+                completed = float(board.completed[key * RING + value % RING])
+                board.counts[base + 3] += completed > 0 and started > completed + life + SPARE
+            if not replaced or replaced > started:
+                return
+            age = started - replaced
+            bound = self.configuration.bound
+            board.oldest[self.slot] = max(board.oldest[self.slot], age)
+            board.ages[self.slot * BINS + min(BINS - 1, int(age / bound * (BINS - 10)))] += 1
+            board.counts[base + 2] += age > bound
+
+
+def set_up(configuration: Configuration, url: str) -> Any:
+    """The caches of a process of its own."""
+    import django
+    from django.conf import settings
+
+    remote = {"BACKEND": configuration.backend, "LOCATION": f"{url}/1"}
+    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote", "OPTIONS": configuration.options}
+    settings.configure(CACHES={"default": tiered, "remote": remote})
+    django.setup()
+    from django.core.cache import caches
+
+    return caches
+
+
+def break_(what: str | None) -> None:  # noqa: C901 - three small ways
+    """Break the deadline code on purpose, to see that it is noticed."""
+    from tieredcache import fill, tier
+
+    keep = fill.Fill.keep
+    if what == "clock":  # starts after the read
+
+        def late(self: fill.Fill, value: Any, life: float | None) -> Any:
+            self._started = monotonic()
+            return keep(self, value, life)
+
+        fill.Fill.keep = late  # type: ignore[method-assign]
+    elif what == "life":
+        fill.Fill.keep = lambda self, value, life: keep(self, value, None)  # type: ignore[method-assign]  # noqa: ARG005
+    elif what == "token":
+
+        class Irrevocable(list[None]):
+            def pop(self, *_: Any) -> None:
+                pass
+
+        class Tokens(dict[Any, Any]):
+            def __init__(self) -> None:
+                self._token = Irrevocable()
+
+            def setdefault(self, *_: Any) -> Any:
+                return self._token
+
+            def get(self, *_: Any) -> Any:
+                return self._token
+
+            def pop(self, *_: Any) -> Any:
+                return None
+
+        after_fork = tier.LocalTier.after_fork
+
+        def after(self: tier.LocalTier) -> None:
+            after_fork(self)
+            self.tokens = Tokens()
+
+        tier.LocalTier.after_fork = after  # type: ignore[method-assign]
+
+
+def read(checker: Checker, url: str, broken: str | None, kind: str) -> None:
+    """A reader: ``kind`` is sync or async."""
+    break_(broken)
+    cache = set_up(checker.configuration, url)["default"]
+    if kind == "sync":
+        keep_reading(cache, checker)
+        return
+    asyncio.run(keep_areading(cache, checker))
+
+
+def keep_reading(cache: Any, checker: Checker) -> None:
+    """Read for ever, by get and get_many."""
+    while True:
+        for key in random.choices(range(KEYS), k=50):
+            started = monotonic()
+            checker.check(key, cache.get(f"key{key}"), started)
+        keys = random.sample(range(KEYS), 5)
+        started = monotonic()
+        found = cache.get_many([f"key{key}" for key in keys])
+        for key in keys:
+            checker.check(key, found.get(f"key{key}"), started)
+
+
+async def keep_areading(cache: Any, checker: Checker) -> None:
+    """As ``keep_reading``, with tasks."""
+
+    async def one() -> None:
+        while True:
+            for key in random.choices(range(KEYS), k=20):
+                started = monotonic()
+                checker.check(key, await cache.aget(f"key{key}"), started)
+            keys = random.sample(range(KEYS), 5)
+            started = monotonic()
+            found = await cache.aget_many([f"key{key}" for key in keys])
+            for key in keys:
+                checker.check(key, found.get(f"key{key}"), started)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(one() for _ in range(3)))
+
+
+def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
+    """A writer of its share of the keys, straight to the "remote" or through its "tier", with readers beside it."""
+    break_(broken)
+    caches = set_up(checker.configuration, url)
+    cache = caches["remote" if kind == "remote" else "default"]
+    life, board = checker.configuration.life, checker.board
+    mine = range(0 if kind == "remote" else 1, KEYS, 2)
+    if kind == "tier":
+        for _ in range(2):
+            threading.Thread(target=lambda: keep_reading(caches["default"], checker), daemon=True).start()
+    # One that is lost to a kill is as if it had not been written: its number is given to the next.
+    while True:
+        key = random.choice(mine)
+        number = board.last[key] + 1
+        cache.set(f"key{key}", number, timeout=life)
+        board.wrote(key, number)
+        if kind == "tier":
+            seen = cache.get(f"key{key}")
+            board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or life is None)
+        # Sleeps are what makes the traffic: bursts and pauses around the bound.
+        time.sleep(random.choice([0, 0.001, 0.01, checker.configuration.bound / 4]))
+
+
+def run(configuration: Configuration, url: str, seconds: float, broken: str | None) -> tuple[Board, bool]:
+    """Run one configuration; whether all promises held."""
+    context = multiprocessing.get_context("fork")
+    board = Board()
+    roles: list[tuple[Callable[..., None], str, bool]] = [
+        (write, "remote", False),
+        (write, "tier", False),
+        (read, "sync", False),
+        (read, "sync", True),
+        (read, "async", True),
+    ]
+
+    def start(slot: int) -> Any:
+        function, kind, _ = roles[slot]
+        process = context.Process(
+            target=function, args=[Checker(board, configuration, slot), url, broken, kind], daemon=True
+        )
+        process.start()
+        return process
+
+    processes = [start(slot) for slot in range(len(roles))]
+    end = monotonic() + seconds
+    killed = 0
+    try:
+        while monotonic() < end:
+            time.sleep(min(1.5, seconds / 4))
+            slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
+            for number, process in enumerate(processes):
+                if number == slot:
+                    os.kill(process.pid, signal.SIGKILL)
+                    process.join()
+                    processes[number] = start(number)
+                    killed += 1
+                elif not process.is_alive():
+                    raise RuntimeError(f"{roles[number][1]} {roles[number][0].__name__}r died")
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    reads, absent, old, outlived, unseen = (sum(board.counts[number::5]) for number in range(5))
+    held = not (old or outlived or unseen)
+    print(
+        f"{configuration.name}: {reads:,} reads ({absent:,} of nothing), {sum(board.last):,} writes,"
+        f" {killed} readers killed\n"
+        f"  longest that a replaced value was still served: {max(board.oldest):.4f} s, bound {configuration.bound:g} s\n"
+        f"  reads older than the bound: {old}, past the remote's expiry: {outlived}, own writes unseen: {unseen}"
+        f" -> {'holds' if held else 'BROKEN'}",
+        flush=True,
+    )
+    print(histogram(board))
+    return board, held
+
+
+def histogram(board: Board) -> str:
+    """The ages of replaced values when they were served, as shares of the bound."""
+    bins = [sum(board.ages[number::BINS]) for number in range(BINS)]
+    most = max(bins) or 1
+    lines = []
+    for first in range(0, BINS, 5):
+        count = sum(bins[first : first + 5])
+        if count:
+            share = f"{first / (BINS - 10):.0%} - {(first + 5) / (BINS - 10):.0%}"
+            lines.append(f"    {share:>12} {'#' * max(1, round(count / most / 5 * 60))} {count:,}")
+    return "\n".join(lines)
+
+
+def draw(results: list[tuple[Configuration, Board]], path: str) -> None:
+    """The histograms as a picture."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(len(results), 1, figsize=(8, 2.2 * len(results)), layout="constrained")
+    for axis, (configuration, board) in zip(axes, results, strict=True):
+        bins = [sum(board.ages[number::BINS]) for number in range(BINS)]
+        width = configuration.bound / (BINS - 10)
+        axis.bar([number * width for number in range(BINS)], bins, width=width, align="edge", color="#2a6f97")
+        axis.axvline(configuration.bound, color="#c1121f", label=f"bound: {configuration.bound:g} s")
+        axis.axvline(max(board.oldest), color="#333333", linestyle=":", label=f"oldest served: {max(board.oldest):.4f} s")
+        axis.set_yscale("symlog")
+        axis.set_title(configuration.name, loc="left")
+        axis.legend(loc="upper right")
+    axes[-1].set_xlabel("seconds since the value was replaced, when it was served")
+    figure.supylabel("reads")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    """Run all configurations; 1 where a promise was broken."""
+    parser = argparse.ArgumentParser(description="Measure the staleness bound.")
+    parser.add_argument("--seconds", type=float, default=180, help="for all configurations together (default: 180)")
+    parser.add_argument("--draw", help="where to put the picture")
+    parser.add_argument("--break", dest="broken", choices=["clock", "life", "token"], help="what to break on purpose")
+    arguments = parser.parse_args()
+    results, all_held = [], True
+    for configuration in CONFIGURATIONS:
+        with servers.valkey() as url:
+            board, held = run(configuration, url, arguments.seconds / len(CONFIGURATIONS), arguments.broken)
+        results.append((configuration, board))
+        all_held = all_held and held
+    if arguments.draw:
+        draw(results, arguments.draw)
+    reads = sum(sum(board.counts[::5]) for _, board in results)
+    print(f"{reads:,} reads in {len(results)} configurations: {'the bound holds' if all_held else 'BROKEN'}")
+    return 0 if all_held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

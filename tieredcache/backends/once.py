@@ -1,0 +1,85 @@
+"""``get_or_set`` for both backends: the callable runs once per process, however many ask."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from tieredcache.flights import await_, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from tieredcache.flights import Flights
+
+_NOTHING: Final = object()
+
+
+class OncePerProcess(BaseCache):
+    """``get_or_set`` and ``aget_or_set``: as Django's, but that a callable is called by one thread or task at a time.
+
+    The others wait, and find what it has made. Where it fails, its caller gets the error, and the next of the others calls
+    its own. What cannot be kept (a timeout of 0, a remote that swallows writes) is made by each in turn.
+    """
+
+    @property
+    def _flights(self) -> Flights:
+        raise NotImplementedError
+
+    def local_key(self, key: Any, version: Any = None) -> Hashable:
+        """The store's key for ``(key, version)``."""
+        raise NotImplementedError
+
+    def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds."""
+        while (value := self.get(key, _NOTHING, version)) is _NOTHING:
+            if not callable(default):
+                return self._add(key, default, timeout, version)
+            made = self.local_key(key, version)
+            flight = self._flights.other(made)
+            if flight is not None:
+                if not wait(flight):
+                    return self._add(key, default(), timeout, version)
+                continue
+            with self._flights.lead(made) as leading:
+                if not leading:
+                    continue
+                # Once more: another flight may have landed between the look and the lead.
+                if (value := self.get(key, _NOTHING, version)) is _NOTHING:
+                    value = self._add(key, default(), timeout, version)
+                return value
+        return value
+
+    async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """As ``get_or_set``; what ``default`` returns may be awaitable."""
+        while (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
+            if not callable(default):
+                return await self._aadd(key, default, timeout, version)
+            made = self.local_key(key, version)
+            flight = self._flights.other(made)
+            if flight is not None:
+                if not await await_(flight):
+                    return await self._aadd(key, await _result(default()), timeout, version)
+                continue
+            with self._flights.lead(made) as leading:
+                if not leading:
+                    continue
+                if (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
+                    value = await self._aadd(key, await _result(default()), timeout, version)
+                return value
+        return value
+
+    def _add(self, key: Any, value: Any, timeout: Any, version: Any) -> Any:
+        self.add(key, value, timeout, version)
+        # Read again: another process may have added one first.
+        return self.get(key, value, version)
+
+    async def _aadd(self, key: Any, value: Any, timeout: Any, version: Any) -> Any:
+        await self.aadd(key, value, timeout, version)
+        return await self.aget(key, value, version)
+
+
+async def _result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

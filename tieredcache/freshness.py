@@ -1,0 +1,144 @@
+"""How old a local copy may be for the code that is running: what ``fresh()`` and read-your-writes demand.
+
+A demand is kept in a context variable. Looking at one costs as much as a third of a hit, and almost nobody demands anything:
+so the fast path of a hit does not look. While anybody in the process demands something, its clock is one that stands beyond
+every deadline (``follow``); every read then takes the other path, which does look.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import math
+import threading
+from contextlib import contextmanager
+from time import monotonic as clock
+from time import time as wall_clock
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from tieredcache.entries import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+
+class Demand(NamedTuple):
+    """Serve nothing read ``max_age`` seconds ago or more, and nothing read before the monotonic time ``since``."""
+
+    max_age: float
+    since: float
+
+    def accepts(self, read_at: float) -> bool:
+        """Whether a copy read at ``read_at`` may be served now."""
+        return read_at > clock() - self.max_age and read_at > self.since
+
+
+_demand: contextvars.ContextVar[Demand | None] = contextvars.ContextVar("tieredcache_demand", default=None)
+# A list, because tasks and threads get copies of the context, and are to write into the same one.
+_writes: contextvars.ContextVar[list[float] | None] = contextvars.ContextVar("tieredcache_writes", default=None)
+_lock = threading.RLock()
+_demanding = 0
+_followers: list[Callable[[bool], None]] = []
+
+
+def follow(switch: Callable[[bool], None]) -> None:
+    """Call ``switch`` with whether anybody demands anything, whenever that changes."""
+    _followers.append(switch)
+
+
+def current() -> Demand | None:
+    """What the running code demands."""
+    return _demand.get()
+
+
+@contextmanager
+def demanding(max_age: float = math.inf, since: float = NEVER) -> Iterator[None]:
+    """Demand as much of all reads inside, and whatever is demanded outside too."""
+    outer = _demand.get()
+    if outer is not None:
+        max_age, since = min(max_age, outer.max_age), max(since, outer.since)
+    _count(1)
+    token = _demand.set(Demand(max_age, since))
+    try:
+        yield
+    finally:
+        _demand.reset(token)
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _demanding
+    with _lock:
+        before, _demanding = _demanding, _demanding + change
+        if (before == 0) != (_demanding == 0):
+            for switch in _followers:
+                switch(_demanding > 0)
+
+
+def _seconds(max_age: Any) -> float:
+    if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not max_age >= 0:
+        raise ValueError(f"fresh(max_age={max_age!r}): set max_age to a number of seconds of at least 0")
+    return max_age
+
+
+@contextmanager
+def noting_writes() -> Iterator[list[float]]:
+    """Yields a list that has the wall-clock time of the last write through a tier, once there was one inside."""
+    writes: list[float] = []
+    token = _writes.set(writes)
+    try:
+        yield writes
+    finally:
+        _writes.reset(token)
+
+
+def note_write() -> None:
+    """Tell ``noting_writes``, where somebody asked, that something has been written."""
+    writes = _writes.get()
+    if writes is not None:
+        writes[:] = [wall_clock()]
+
+
+class fresh:  # noqa: N801 - used as a function is
+    """Inside it, no local copy read from the remote tier ``max_age`` seconds ago or more is served by any ``TieredCache``.
+
+    A context manager (``with fresh():``, in async code too) and a decorator of functions and coroutine functions.
+    ``max_age``: seconds; 0: every read is the remote's. Nested, the stricter demand holds. Raises ``ValueError`` for what is
+    no number of at least 0, and ``TypeError`` for a generator function, whose body runs after the decorator has returned.
+    """
+
+    def __init__(self, max_age: float = 0) -> None:
+        self._max_age = _seconds(max_age)
+        # Of the context, because an instance may be entered by several threads and tasks at once.
+        self._entered: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("tieredcache_fresh", default=())
+
+    def __enter__(self) -> None:
+        demand = demanding(self._max_age)
+        demand.__enter__()
+        self._entered.set((*self._entered.get(), demand))
+
+    def __exit__(self, *exc_info: Any) -> None:
+        *outer, demand = self._entered.get()
+        self._entered.set(tuple(outer))
+        demand.__exit__(*exc_info)
+
+    def __call__(self, function: Function) -> Function:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"fresh() cannot decorate the generator {function.__qualname__}: use it inside, as a context manager"
+            )
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with demanding(self._max_age):
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        async def acall(*args: Any, **kwargs: Any) -> Any:
+            with demanding(self._max_age):
+                return await function(*args, **kwargs)
+
+        return acall if inspect.iscoroutinefunction(function) else call  # type: ignore[return-value]

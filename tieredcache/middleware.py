@@ -1,0 +1,107 @@
+"""Read-your-writes across processes, carried by the client and nobody else."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from time import monotonic as clock
+from time import time as wall_clock
+from typing import TYPE_CHECKING, Any, Final
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signing import BadSignature, Signer
+from django.utils.cache import patch_cache_control, patch_vary_headers
+
+from tieredcache.freshness import demanding, noting_writes
+from tieredcache.registry import longest_timeout, make_tiers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
+
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+
+_SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS", "TRACE"}
+_LONGEST: Final = 200
+"""Characters of the longest cookie that is looked at: ours has about 65."""
+
+
+def _setting(name: str, default: Any, kind: type | tuple[type, ...], remedy: str) -> Any:
+    value = getattr(settings, name, default)
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    if not right or (value == "" if kind is str else not 0 <= value < math.inf):
+        raise ImproperlyConfigured(f"{name} is {value!r}. {remedy}")
+    return value
+
+
+class ReadYourWritesMiddleware:
+    """Who has written through a ``TieredCache`` sees what was written, on whichever worker the next request ends up.
+
+    The response to a request with an unsafe method that wrote carries a signed cookie with the time of the write. A request
+    that brings it is served with all local copies ignored that were read before that time. It lives as long as the longest
+    local timeout, past which nobody is served anything older anyway. A GET that writes sets nothing: its response may be
+    cached by others.
+
+    ``TIEREDCACHE_COOKIE_NAME``: the cookie's name (default ``"tieredcache_written"``). ``TIEREDCACHE_CLOCK_MARGIN``: seconds
+    by which the clocks of two servers may differ (default 1). Put it before whatever reads the cache: first of all.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self._name = _setting("TIEREDCACHE_COOKIE_NAME", "tieredcache_written", str, "Set it to the name of a cookie.")
+        remedy = "Set it to the seconds by which clocks may differ, at least 0."
+        self._margin = _setting("TIEREDCACHE_CLOCK_MARGIN", 1, (int, float), remedy)
+        make_tiers()  # all of them: the cookie lives for the longest of their local timeouts
+        self._signer = Signer(salt="tieredcache.middleware")
+        self._async = iscoroutinefunction(get_response)
+        if self._async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._async:
+            return self._acall(request)
+        with noting_writes() as writes, self._demand(request):
+            response: HttpResponse = self.get_response(request)
+        return self._finish(request, response, writes)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        with noting_writes() as writes, self._demand(request):
+            response: HttpResponse = await self.get_response(request)
+        return self._finish(request, response, writes)
+
+    def _demand(self, request: HttpRequest) -> AbstractContextManager[None]:
+        """Ignore what was read before the write that the cookie tells of, where there is a cookie to be believed."""
+        cookie = request.COOKIES.get(self._name)
+        if cookie is None or len(cookie) > _LONGEST:
+            return nullcontext()
+        try:
+            written = float(self._signer.unsign(cookie))
+        except (BadSignature, ValueError):
+            return nullcontext()
+        ago = wall_clock() - written
+        # From before the bound, from a time to come, or no time at all.
+        if not -self._margin <= ago <= longest_timeout() + self._margin:
+            return nullcontext()
+        # The other server's clock may have been ahead, and the write that much longer ago than it seems, or less long.
+        return demanding(since=clock() - ago + self._margin)
+
+    def _finish(self, request: HttpRequest, response: HttpResponse, writes: list[float]) -> HttpResponse:
+        if writes and request.method not in _SAFE_METHODS:
+            response.set_cookie(
+                self._name,
+                self._signer.sign(f"{writes[0]:.6f}"),
+                max_age=math.ceil(longest_timeout()),
+                secure=request.is_secure(),
+                httponly=True,
+                samesite="Lax",
+            )
+            # This response is one client's, and none for cache_page or a proxy to keep.
+            patch_vary_headers(response, ("Cookie",))
+            patch_cache_control(response, private=True, no_store=True)
+        return response
