@@ -245,7 +245,7 @@ def test_a_tier_does_what_the_model_allows(kind, request, clock):
         "LOCAL_TIMEOUT": LOCAL_TIMEOUT,
         "MISS_TIMEOUT": MISS_TIMEOUT,
         "MAX_ENTRIES": 3,
-        "STALE_WHILE_REVALIDATE": 0.0,
+        "JITTER": 0,
     }
     tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": options}
     with override_settings(CACHES={"default": tiered, "remote": remote}):
