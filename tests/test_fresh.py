@@ -183,3 +183,38 @@ def test_what_is_no_age(value):
     """Told at once, with the remedy."""
     with pytest.raises(ValueError, match="at least 0"):
         fresh(value)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_owes_nothing_to_the_threads_of_its_parent(cache):
+    """Only the demands of the code that forked are left, whatever another thread demanded, and held, at the fork."""
+    from tests.test_instances import in_child
+    from tieredcache import flights, freshness
+
+    inside, done = threading.Event(), threading.Event()
+
+    def demand():
+        with fresh(), freshness._lock, flights._waiting:
+            inside.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=demand)
+    thread.start()
+    inside.wait(10)
+
+    def check():
+        assert tiered_module.clock is tiered_module._real_clock
+        with fresh():
+            assert tiered_module.clock is not tiered_module._real_clock
+        assert cache.get_or_set("made", lambda: 1) == 1
+
+    assert in_child(check)
+    done.set()
+    thread.join()
+
+    def check_inside():
+        assert tiered_module.clock is not tiered_module._real_clock
+
+    with fresh(), fresh():
+        assert in_child(check_inside)
+    assert tiered_module.clock is tiered_module._real_clock

@@ -202,3 +202,37 @@ def test_evicted_values_are_let_go(make_cache):
             end()
             gc.collect()
             assert reference() is None
+
+
+def _read_in_child(results, url):
+    """In a child made by multiprocessing: forked ones have settings and entries, others make their own."""
+    from django.conf import settings as django_settings
+
+    if not django_settings.configured:
+        import django
+
+        remote = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}
+        django_settings.configure(CACHES={"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": remote})
+        django.setup()
+    cache = caches["default"]
+    results.put((cache.get("key"), cache.get("key"), cache.stats().hits))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize(("method", "hits"), [("fork", 3), ("forkserver", 1)])
+def test_children_of_multiprocessing(method, hits, make_cache, valkey_url, monkeypatch):
+    """A forked child starts with the parent's entries and counts; one of a fork server with none."""
+    import multiprocessing
+
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    cache = make_cache("django-redis", LOCAL_TIMEOUT=60)
+    cache.set("key", [1])
+    cache.get("key")
+    cache.get("key")
+    context = multiprocessing.get_context(method)
+    results = context.Queue()
+    child = context.Process(target=_read_in_child, args=[results, f"{valkey_url}/1"])
+    child.start()
+    assert results.get(timeout=30) == ([1], [1], hits)
+    child.join(30)
+    assert child.exitcode == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 _leading: contextvars.ContextVar[tuple[Flight, ...]] = contextvars.ContextVar("tieredcache_leading", default=())
 # Guards who waits for whom, in all flights of all caches, because two of them may wait for each other.
 _waiting: threading.RLock = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _waiting  # noqa: PLW0603 - a thread of the parent may have held it
+    _waiting = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Flight:

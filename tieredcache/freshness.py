@@ -11,6 +11,7 @@ import contextvars
 import functools
 import inspect
 import math
+import os
 import threading
 from contextlib import contextmanager
 from time import monotonic as clock
@@ -26,10 +27,14 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 class Demand(NamedTuple):
-    """Serve nothing read ``max_age`` seconds ago or more, and nothing read before the monotonic time ``since``."""
+    """Serve nothing read ``max_age`` seconds ago or more, and nothing read before the monotonic time ``since``.
+
+    ``depth``: how many demands the running code is inside of.
+    """
 
     max_age: float
     since: float
+    depth: int
 
     def accepts(self, read_at: float) -> bool:
         """Whether a copy read at ``read_at`` may be served now."""
@@ -58,10 +63,11 @@ def current() -> Demand | None:
 def demanding(max_age: float = math.inf, since: float = NEVER) -> Iterator[None]:
     """Demand as much of all reads inside, and whatever is demanded outside too."""
     outer = _demand.get()
+    depth = 1
     if outer is not None:
-        max_age, since = min(max_age, outer.max_age), max(since, outer.since)
+        max_age, since, depth = min(max_age, outer.max_age), max(since, outer.since), outer.depth + 1
     _count(1)
-    token = _demand.set(Demand(max_age, since))
+    token = _demand.set(Demand(max_age, since, depth))
     try:
         yield
     finally:
@@ -76,6 +82,17 @@ def _count(change: int) -> None:
         if (before == 0) != (_demanding == 0):
             for switch in _followers:
                 switch(_demanding > 0)
+
+
+def _after_fork_in_child() -> None:
+    """Of all who demanded something, only the code that forked is still there."""
+    global _lock  # noqa: PLW0603 - a thread of the parent may have held it
+    _lock = threading.RLock()
+    demand = _demand.get()
+    _count((0 if demand is None else demand.depth) - _demanding)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _seconds(max_age: Any) -> float:
