@@ -311,7 +311,7 @@ def draw(results: list[tuple[Configuration, Board]], path: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(results), 1, figsize=(8, 2.2 * len(results)), layout="constrained")
+    figure, axes = pyplot.subplots(len(results), 1, figsize=(10, 2.2 * len(results)), layout="constrained")
     for axis, (configuration, board) in zip(axes, results, strict=True):
         bins = [sum(board.ages[number::BINS]) for number in range(BINS)]
         width = configuration.bound / (BINS - 10)
@@ -320,7 +320,7 @@ def draw(results: list[tuple[Configuration, Board]], path: str) -> None:
         axis.axvline(max(board.oldest), color="#333333", linestyle=":", label=f"oldest served: {max(board.oldest):.4f} s")
         axis.set_yscale("symlog")
         axis.set_title(configuration.name, loc="left")
-        axis.legend(loc="upper right")
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes[-1].set_xlabel("seconds since the value was replaced, when it was served")
     figure.supylabel("reads")
     figure.savefig(path, metadata={"Date": None})
