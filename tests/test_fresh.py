@@ -218,3 +218,94 @@ def test_a_child_owes_nothing_to_the_threads_of_its_parent(cache):
     with fresh(), fresh():
         assert in_child(check_inside)
     assert tiered_module.clock is tiered_module._real_clock
+
+
+def test_a_context_keeps_nothing_of_what_has_ended(cache):
+    """Twenty thousand demands leave no variable and no memory."""
+    import contextvars
+    import tracemalloc
+
+    def enter(count):
+        for _ in range(count):
+            with fresh():
+                pass
+
+    enter(10)
+    variables = len(contextvars.copy_context())
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    enter(20_000)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(contextvars.copy_context()) == variables
+    assert after - before < 20_000
+
+
+def test_generators_that_are_interleaved(cache):
+    """Each is inside its own demand until it ends, in whichever order, context or thread they do."""
+
+    def generator():
+        with fresh():
+            yield
+            yield cache.get("text")
+
+    first, second = generator(), generator()
+    next(first)
+    next(second)
+    first.close()
+    assert next(second) == "new"
+    second.close()
+    box = []
+    thread = threading.Thread(target=lambda: (box.append(generator()), next(box[0])))
+    thread.start()
+    thread.join()
+    box[0].close()
+    assert tiered_module.clock is tiered_module._real_clock
+    assert cache.get("list") == ["old"]
+
+
+def test_a_task_that_outlives_the_demand(cache):
+    """Started inside, it is bound until the demand ends, and not afterwards."""
+
+    async def work():
+        go = asyncio.Event()
+
+        async def task():
+            inside = await cache.aget("list")
+            await go.wait()
+            cache.remote.set("list", ["newest"])
+            return inside, await cache.aget("list")
+
+        with fresh():
+            running = asyncio.ensure_future(task())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
+        go.set()
+        return await running
+
+    assert asyncio.run(work()) == (["new"], ["new"])
+
+
+def test_functions_that_return_coroutines(cache):
+    """A wrapper of a coroutine function, a partial, an object with an async __call__."""
+    import functools
+
+    async def coroutine(key):
+        await asyncio.sleep(0)
+        return await cache.aget(key)
+
+    class Called:
+        __name__ = __qualname__ = "Called"
+
+        async def __call__(self, key):
+            return await coroutine(key)
+
+    def wrapper(key):
+        return coroutine(key)
+
+    for function in (wrapper, functools.partial(coroutine), Called()):
+        cache.remote.set("text", "old")
+        cache.local.clear()
+        cache.get("text")
+        cache.remote.set("text", "new")
+        assert asyncio.run(fresh()(function)("text")) == "new"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import Signer
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.middleware.cache import UpdateCacheMiddleware
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 
@@ -240,3 +240,43 @@ def test_the_name_is_a_setting(cache, serve):
     """And so the client's cookie is looked for under it."""
     with override_settings(TIEREDCACHE_COOKIE_NAME="mine"):
         assert "mine" in serve("POST", writing(cache)).cookies
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_streamed_bodies(cache, clock, wall, asynchronous):
+    """They are made when the middleware has long returned, and see the write all the same."""
+    assert cache.get("key") == "old"
+    clock.move(2)
+    wall.now += 2
+    cache.remote.set("key", "new")
+    cookie = Signer(salt="tieredcache.middleware").sign(f"{wall.now:.6f}")
+
+    def parts():
+        yield cache.get("key")
+        yield "!"
+
+    async def aparts():
+        yield await cache.aget("key")
+        yield "!"
+
+    factory = AsyncRequestFactory() if asynchronous else RequestFactory()
+    factory.cookies[NAME] = cookie
+
+    async def aview(request):
+        return StreamingHttpResponse(aparts())
+
+    call = ReadYourWritesMiddleware(aview if asynchronous else lambda request: StreamingHttpResponse(parts()))
+
+    async def collect():
+        response = await call(factory.get("/"))
+        return [part async for part in response]
+
+    body = asyncio.run(collect()) if asynchronous else list(call(factory.get("/")))
+    assert b"".join(body) == b"new!"
+
+
+def test_a_write_by_the_remotes_own_method_is_one(make_cache, serve):
+    """delete_pattern and the like are not told apart from other writes."""
+    cache = make_cache("fakeredis", LOCAL_TIMEOUT=5)
+    assert cookie_of(serve("POST", lambda request: HttpResponse(str(cache.delete_pattern("user:*")))))
+    assert cookie_of(serve("POST", lambda request: HttpResponse(str(cache.ttl("user:1"))))) is None

@@ -271,3 +271,71 @@ def test_values_and_none(cache, mode):
     assert mode(cache).get_or_set("none", lambda: 7) is None
     assert mode(cache).get_or_set("key", lambda: 8, version=2) == 8
     assert cache.get("key") == 5
+
+
+def test_a_task_that_is_thrown_away_lands(cache):
+    """Its loop closed, and it collected: others do not wait for it."""
+    import gc
+
+    loop = asyncio.new_event_loop()
+
+    async def hang():
+        await asyncio.Event().wait()
+
+    task = loop.create_task(cache.aget_or_set("key", hang))
+    loop.run_until_complete(asyncio.sleep(0.1))
+    assert len(cache._flights) == 1
+    task._log_destroy_pending = False
+    loop.close()
+    del task
+    gc.collect()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(cache.get_or_set, "key", lambda: 1).result(10) == 1
+    assert clean(cache)
+
+
+def test_sync_code_of_the_leaders_loop_does_not_wait(cache):
+    """The leader may need the very thread that asgiref calls sync code in."""
+    calls = []
+
+    async def make():
+        calls.append("task")
+        await asyncio.sleep(0.1)
+        return "by the task"
+
+    async def work():
+        async with asyncio.timeout(10):
+            leader = asyncio.ensure_future(cache.aget_or_set("key", make))
+            while not calls:
+                await asyncio.sleep(0)
+            follower = sync_to_async(lambda: cache.get_or_set("key", lambda: "by the thread"))()
+            return await asyncio.gather(leader, follower)
+
+    assert asyncio.run(work()) == ["by the thread", "by the thread"]
+    assert clean(cache)
+
+
+def test_a_sync_call_in_a_coroutine_does_not_keep_its_loop_from_running(cache):
+    """The leader, in another thread, may need that loop."""
+
+    async def hop():
+        return 1
+
+    async def work():
+        loop = asyncio.get_running_loop()
+        started = threading.Event()
+
+        def make():
+            started.set()
+            return asyncio.run_coroutine_threadsafe(hop(), loop).result(10)
+
+        leader = asyncio.ensure_future(asyncio.to_thread(cache.get_or_set, "key", make))
+        while not started.is_set():
+            await asyncio.sleep(0)
+        mine = cache.get_or_set("key", lambda: 2)
+        return mine, await leader
+
+    mine, theirs = asyncio.run(work())
+    assert mine in (1, 2)
+    assert theirs in (1, 2)
+    assert clean(cache)

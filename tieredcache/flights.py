@@ -10,8 +10,10 @@ import asyncio
 import contextvars
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from asgiref.sync import SyncToAsync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 _leading: contextvars.ContextVar[tuple[Flight, ...]] = contextvars.ContextVar("tieredcache_leading", default=())
 # Guards who waits for whom, in all flights of all caches, because two of them may wait for each other.
 _waiting: threading.RLock = threading.RLock()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _after_fork_in_child() -> None:
@@ -34,10 +43,11 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class Flight:
     """The making of one value. ``awaits``: the flights that its leader's code waits for now."""
 
-    __slots__ = ("_callbacks", "awaits", "landed", "thread")
+    __slots__ = ("_callbacks", "awaits", "landed", "loop", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
+        self.loop = _running_loop()
         self.awaits: list[Flight] = []
         self.landed = False
         self._callbacks: list[Callable[[], object]] = []
@@ -101,22 +111,26 @@ class Flights:
     def lead(self, key: Hashable) -> Iterator[bool]:
         """Lead the flight for ``key``; yields whether the caller does, or another one was first."""
         flight = Flight()
-        if self._by_key.setdefault(key, flight) is not flight:
-            yield False
-            return
-        token = _leading.set((*_leading.get(), flight))
         try:
+            if self._by_key.setdefault(key, flight) is not flight:
+                yield False
+                return
+            _leading.set((*_leading.get(), flight))
             yield True
         finally:
-            _leading.reset(token)
-            self._by_key.pop(key, None)
+            if self._by_key.get(key) is flight:
+                self._by_key.pop(key, None)
             flight.land()
+            # Not reset by a token: a task that is thrown away ends in another context than its own.
+            _leading.set(tuple(other for other in _leading.get() if other is not flight))
 
 
 def wait(flight: Flight) -> bool:
     """Wait in this thread until ``flight`` has landed; ``False``, at once, where that would be for ever."""
-    if flight.thread == threading.get_ident():
-        return False  # its leader is further up in this thread, or a task that this thread would keep from running
+    if _running_loop() is not None or flight.thread == threading.get_ident():
+        return False  # it would keep a loop from running that the leader may need, or the leader itself
+    if flight.loop is not None and getattr(SyncToAsync.threadlocal, "main_event_loop", None) is flight.loop:
+        return False  # the leader is a task, and may need this thread: the one that asgiref calls sync code in
     landed = threading.Event()
     if not flight.board(landed.set):
         return False
@@ -137,8 +151,8 @@ async def await_(flight: Flight) -> bool:
             landed.set_result(None)
 
     def land() -> None:
-        # From whichever thread; the loop may have been closed since.
-        if not loop.is_closed():
+        # From whichever thread; the loop may have been closed since, and nobody waits in it any more.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(arrive)
 
     if not flight.board(land):

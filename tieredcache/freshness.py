@@ -16,32 +16,35 @@ import threading
 from contextlib import contextmanager
 from time import monotonic as clock
 from time import time as wall_clock
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieredcache.entries import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
-class Demand(NamedTuple):
+class Demand:
     """Serve nothing read ``max_age`` seconds ago or more, and nothing read before the monotonic time ``since``.
 
-    ``depth``: how many demands the running code is inside of.
+    ``active``: until the code that demands it has ended. Contexts are copied into tasks and threads, which may live longer,
+    and generators may end in another one than they began in: what they all share is this object.
     """
 
-    max_age: float
-    since: float
-    depth: int
+    __slots__ = ("active", "max_age", "since")
 
-    def accepts(self, read_at: float) -> bool:
-        """Whether a copy read at ``read_at`` may be served now."""
-        return read_at > clock() - self.max_age and read_at > self.since
+    def __init__(self, max_age: float, since: float) -> None:
+        self.max_age = max_age
+        self.since = since
+        self.active = True
 
 
-_demand: contextvars.ContextVar[Demand | None] = contextvars.ContextVar("tieredcache_demand", default=None)
+_demands: contextvars.ContextVar[tuple[Demand, ...]] = contextvars.ContextVar("tieredcache_demands", default=())
+# What fresh() has to undo, innermost last. Of the context, because an instance may be entered by several threads and tasks
+# at once; and one for all instances, because a context never forgets a variable.
+_entered: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("tieredcache_entered", default=())
 # A list, because tasks and threads get copies of the context, and are to write into the same one.
 _writes: contextvars.ContextVar[list[float] | None] = contextvars.ContextVar("tieredcache_writes", default=None)
 _lock = threading.RLock()
@@ -50,46 +53,44 @@ _followers: list[Callable[[bool], None]] = []
 
 
 def follow(switch: Callable[[bool], None]) -> None:
-    """Call ``switch`` with whether anybody demands anything, whenever that changes."""
+    """Call ``switch`` with whether anybody demands anything, whenever that may have changed."""
     _followers.append(switch)
 
 
-def current() -> Demand | None:
-    """What the running code demands."""
-    return _demand.get()
+def accepts(read_at: float) -> bool:
+    """Whether the running code may be served a copy read at the monotonic time ``read_at``."""
+    return all(read_at > clock() - demand.max_age and read_at > demand.since for demand in _demands.get() if demand.active)
 
 
 @contextmanager
 def demanding(max_age: float = math.inf, since: float = NEVER) -> Iterator[None]:
     """Demand as much of all reads inside, and whatever is demanded outside too."""
-    outer = _demand.get()
-    depth = 1
-    if outer is not None:
-        max_age, since, depth = min(max_age, outer.max_age), max(since, outer.since), outer.depth + 1
-    _count(1)
-    token = _demand.set(Demand(max_age, since, depth))
+    demand = Demand(max_age, since)
+    counted = False
     try:
+        _count(1)
+        counted = True
+        _demands.set((*_demands.get(), demand))
         yield
     finally:
-        _demand.reset(token)
-        _count(-1)
+        demand.active = False
+        _count(-counted)
+        _demands.set(tuple(other for other in _demands.get() if other.active))
 
 
 def _count(change: int) -> None:
-    global _demanding
+    global _demanding  # noqa: PLW0603 - of the process
     with _lock:
-        before, _demanding = _demanding, _demanding + change
-        if (before == 0) != (_demanding == 0):
-            for switch in _followers:
-                switch(_demanding > 0)
+        _demanding += change
+        for switch in _followers:
+            switch(_demanding > 0)
 
 
 def _after_fork_in_child() -> None:
     """Of all who demanded something, only the code that forked is still there."""
     global _lock  # noqa: PLW0603 - a thread of the parent may have held it
     _lock = threading.RLock()
-    demand = _demand.get()
-    _count((0 if demand is None else demand.depth) - _demanding)
+    _count(sum(demand.active for demand in _demands.get()) - _demanding)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -129,17 +130,20 @@ class fresh:  # noqa: N801 - used as a function is
 
     def __init__(self, max_age: float = 0) -> None:
         self._max_age = _seconds(max_age)
-        # Of the context, because an instance may be entered by several threads and tasks at once.
-        self._entered: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("tieredcache_fresh", default=())
+        self._open: list[Any] = []
 
     def __enter__(self) -> None:
         demand = demanding(self._max_age)
         demand.__enter__()
-        self._entered.set((*self._entered.get(), demand))
+        self._open.append(demand)
+        _entered.set((*_entered.get(), demand))
 
     def __exit__(self, *exc_info: Any) -> None:
-        *outer, demand = self._entered.get()
-        self._entered.set(tuple(outer))
+        # The innermost of this instance's in this context; a generator may be closed in another one than it ran in.
+        here = [demand for demand in _entered.get() if demand in self._open]
+        demand = here[-1] if here else self._open[-1]
+        self._open.remove(demand)
+        _entered.set(tuple(other for other in _entered.get() if other is not demand))
         demand.__exit__(*exc_info)
 
     def __call__(self, function: Function) -> Function:
@@ -151,7 +155,13 @@ class fresh:  # noqa: N801 - used as a function is
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             with demanding(self._max_age):
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+            # A coroutine of a function that is not known to return one: nothing of it has run yet.
+            return acall_result(result) if inspect.isawaitable(result) else result
+
+        async def acall_result(result: Awaitable[Any]) -> Any:
+            with demanding(self._max_age):
+                return await result
 
         @functools.wraps(function)
         async def acall(*args: Any, **kwargs: Any) -> Any:

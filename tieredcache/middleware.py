@@ -18,8 +18,7 @@ from tieredcache.freshness import demanding, noting_writes
 from tieredcache.registry import longest_timeout, make_tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
@@ -35,6 +34,31 @@ def _setting(name: str, default: Any, kind: type | tuple[type, ...], remedy: str
     if not right or (value == "" if kind is str else not 0 <= value < math.inf):
         raise ImproperlyConfigured(f"{name} is {value!r}. {remedy}")
     return value
+
+
+def _stream(response: Any, since: float) -> None:
+    """Demand as much of a body that is made while it is sent: of each step, because others run between them."""
+    content = response.streaming_content
+
+    def steps() -> Iterator[Any]:
+        pending = iter(content)
+        while True:
+            with demanding(since=since):
+                part = next(pending, None)
+            if part is None:
+                return
+            yield part
+
+    async def asteps() -> AsyncIterator[Any]:
+        pending = aiter(content)
+        while True:
+            with demanding(since=since):
+                part = await anext(pending, None)
+            if part is None:
+                return
+            yield part
+
+    response.streaming_content = asteps() if response.is_async else steps()
 
 
 class ReadYourWritesMiddleware:
@@ -66,30 +90,37 @@ class ReadYourWritesMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._async:
             return self._acall(request)
-        with noting_writes() as writes, self._demand(request):
+        since = self._since(request)
+        with noting_writes() as writes, nullcontext() if since is None else demanding(since=since):
             response: HttpResponse = self.get_response(request)
+        if since is not None and response.streaming:
+            _stream(response, since)
         return self._finish(request, response, writes)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        with noting_writes() as writes, self._demand(request):
+        since = self._since(request)
+        with noting_writes() as writes, nullcontext() if since is None else demanding(since=since):
             response: HttpResponse = await self.get_response(request)
+        if since is not None and response.streaming:
+            _stream(response, since)
         return self._finish(request, response, writes)
 
-    def _demand(self, request: HttpRequest) -> AbstractContextManager[None]:
-        """Ignore what was read before the write that the cookie tells of, where there is a cookie to be believed."""
+    def _since(self, request: HttpRequest) -> float | None:
+        """The monotonic time before which nothing may have been read, where there is a cookie to be believed."""
         cookie = request.COOKIES.get(self._name)
         if cookie is None or len(cookie) > _LONGEST:
-            return nullcontext()
+            return None
         try:
             written = float(self._signer.unsign(cookie))
         except (BadSignature, ValueError):
-            return nullcontext()
+            return None
         ago = wall_clock() - written
         # From before the bound, from a time to come, or no time at all.
         if not -self._margin <= ago <= longest_timeout() + self._margin:
-            return nullcontext()
+            return None
         # The other server's clock may have been ahead, and the write that much longer ago than it seems, or less long.
-        return demanding(since=clock() - ago + self._margin)
+        since: float = clock() - ago + self._margin
+        return since
 
     def _finish(self, request: HttpRequest, response: HttpResponse, writes: list[float]) -> HttpResponse:
         if writes and request.method not in _SAFE_METHODS:

@@ -24,7 +24,7 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import UNKNOWN, AbsentEntry
-from tieredcache.freshness import current
+from tieredcache.freshness import accepts
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
@@ -69,8 +69,7 @@ class LocalTier(Store):
                 entry = self.lru[local_key]
             except KeyError:
                 return UNKNOWN
-        demand = current()
-        if demand is not None and not demand.accepts(entry.read_at):
+        if not accepts(entry.read_at):
             self.duds.add()
             return UNKNOWN
         now = clock()
@@ -104,8 +103,7 @@ class LocalTier(Store):
         entry = self.index.get(local_key)
         if entry is None or not entry.is_live(clock()):
             return None
-        demand = current()
-        if demand is not None and not demand.accepts(entry.read_at):
+        if not accepts(entry.read_at):
             return None
         try:
             self.lru[local_key]  # promotes and counts it

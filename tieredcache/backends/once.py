@@ -22,6 +22,8 @@ class OncePerProcess(BaseCache):
 
     The others wait, and find what it has made. Where it fails, its caller gets the error, and the next of the others calls
     its own. What cannot be kept (a timeout of 0, a remote that swallows writes) is made by each in turn.
+
+    A callable must not wait for a plain thread that asks for the same key: contexts do not follow into those.
     """
 
     @property

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.entries import FOREVER, MISSING, NEVER, UNKNOWN
 from tieredcache.fill import Fill, Fills
-from tieredcache.freshness import follow
+from tieredcache.freshness import follow, note_write
 from tieredcache.isolation import share_instances_of
 from tieredcache.lookthrough import look_through
 from tieredcache.readers import reader_for
@@ -38,11 +38,10 @@ share_instances_of(SafeString)
 def _switch(demanding: bool) -> None:
     """While anybody demands freshness, let the fast path find every entry expired."""
     global clock  # noqa: PLW0603 - the name that the fast path reads
-    global _real_clock
-    if demanding:
-        _real_clock, clock = clock, _beyond
-    else:
-        clock = _real_clock
+    global _real_clock  # noqa: PLW0603
+    if clock is not _beyond:
+        _real_clock = clock
+    clock = _beyond if demanding else _real_clock
 
 
 def _beyond() -> float:
@@ -138,6 +137,7 @@ class TieredCache(RemoteWrites):
         return self._remote().get_backend_timeout(**self._timeout(timeout))
 
     def _clear_local(self) -> None:
+        note_write()
         for tier in self._tier.siblings:
             tier.clear()
 
