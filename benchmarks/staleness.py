@@ -61,6 +61,7 @@ CONFIGURATIONS = [
         {"LOCAL_TIMEOUT": 2, "MISS_TIMEOUT": 0.2},
         0.5,
     ),
+    Configuration("a fifth, reads that take 50 ms", "benchmarks.slow.SlowReads", {"LOCAL_TIMEOUT": 0.2, "JITTER": 0}),
     Configuration(
         "half a second, and a quarter stale",
         "django.core.cache.backends.redis.RedisCache",
@@ -263,7 +264,7 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
     killed = 0
     try:
         while monotonic() < end:
-            time.sleep(min(1.5, seconds / 4))
+            time.sleep(max(1.5, seconds / 8))
             slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
             for number, process in enumerate(processes):
                 if number == slot:
