@@ -12,7 +12,7 @@ def post(request, key, value):
 
 
 def see(request, key):
-    return HttpResponse(f"{cache.get(key)} {os.getpid()} {cache.stats().hits}")
+    return HttpResponse(f"{cache.get(key)} {os.getpid()} {cache.stats().remote_hits}")
 
 
 async def apost(request, key, value):
@@ -22,7 +22,7 @@ async def apost(request, key, value):
 
 
 async def asee(request, key):
-    return HttpResponse(f"{await cache.aget(key)} {os.getpid()} {cache.stats().hits}")
+    return HttpResponse(f"{await cache.aget(key)} {os.getpid()} {cache.stats().remote_hits}")
 
 
 urlpatterns = [
