@@ -155,7 +155,7 @@ def break_(what: str | None) -> None:  # noqa: C901 - three small ways
 
         class Tokens(dict[Any, Any]):
             def __init__(self) -> None:
-                self._token = Irrevocable()
+                self._token = Irrevocable([None])
 
             def setdefault(self, *_: Any) -> Any:
                 return self._token
