@@ -152,7 +152,7 @@ def check(cache):
     global use  # noqa: PLW0603
     use = None
     cache.delete("key0")
-    store = getattr(cache, "_tier", None) or cache._store
+    store = cache._store if hasattr(type(cache), "_expire") else cache._tier
     assert len(store.index) == len(store.lru) <= CAPACITY, (len(store.index), len(store.lru))
     assert all(store.index[key] is store.lru[key] for key in store.lru.keys())  # noqa: SIM118 - not a dict
     assert not getattr(store, "tokens", None), store.tokens

@@ -59,7 +59,10 @@ class LRUCache(OncePerProcess):
         self.default_timeout = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
         plain = self.key_func is default_key_func and type(self).make_key is BaseCache.make_key
         home = super().make_key("") if plain else None
-        self._store = store = _stores.get(name) or _stores.setdefault(name, SharedStore(home))
+        store = _stores.get(name)  # compared with None: an empty store is false
+        if store is None:
+            store = _stores.setdefault(name, SharedStore(home))
+        self._store = store
         self._plain = home is not None and home == store.home
         self._lru = store.lru if self._plain else _EMPTY
 
