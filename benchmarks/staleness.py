@@ -264,7 +264,7 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
     killed = 0
     try:
         while monotonic() < end:
-            time.sleep(max(1.5, seconds / 8))
+            time.sleep(max(1.5, seconds / 8))  # a reader lives that long at least: to start, and to read
             slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
             for number, process in enumerate(processes):
                 if number == slot:

@@ -126,7 +126,7 @@ def cluster(size: int = 3) -> Iterator[str]:
         while not all(_knows_all(node, size) for node in nodes):
             if time.monotonic() > deadline:
                 raise RuntimeError("the cluster did not come together")
-            time.sleep(0.05)
+            time.sleep(0.05)  # until the nodes have met; they do not tell
         yield f"redis://{HOST}:{nodes[0].connection_pool.connection_kwargs['port']}"
 
 

@@ -42,7 +42,7 @@ class Noisy:
         if what < 0.5:
             time.sleep(1e-5)  # yields to the other threads
         elif what < 0.52:
-            time.sleep(0.001)
+            time.sleep(0.001)  # for long enough that all of them come by
         if use is not None and what < 0.6:
             use("in a destructor")
 

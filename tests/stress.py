@@ -29,7 +29,7 @@ class SlowRemote(BaseCache):
     def get(self, key, default=None, version=None):
         value = _values.get(key, default)
         for _ in range(random.randrange(3)):
-            time.sleep(0)
+            time.sleep(0)  # lets other threads run, and takes no time
         return value
 
     async def aget(self, key, default=None, version=None):
@@ -87,7 +87,7 @@ def main(operations, *, tokens=True):  # noqa: PLR0915 - one scene
                     cache.set_many({key: number})
                 written[key] = number
                 check(key, cache.get(key), number)
-                time.sleep(0)
+                time.sleep(0)  # lets the readers run
 
     def read():
         cache = caches["default"]
