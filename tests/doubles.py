@@ -61,6 +61,18 @@ class RemoteDouble(LocMemCache):
             await pause.astop()
         return value
 
+    def has_key(self, key, version=None):
+        found = super().has_key(key, version)
+        if pause := self._read():
+            pause.stop()
+        return found
+
+    async def ahas_key(self, key, version=None):
+        found = super().has_key(key, version)
+        if pause := self._read():
+            await pause.astop()
+        return found
+
     def get_many(self, keys, version=None):
         values = {key: super(RemoteDouble, self).get(key, self, version) for key in keys}
         if pause := self._read():

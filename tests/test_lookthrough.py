@@ -148,7 +148,7 @@ def test_errors_are_the_clients_own(kind, mode):
     """As the bare remote raises them."""
     from django.test import override_settings
 
-    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"}
+    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote", "OPTIONS": {"RETRY_AFTER": 0}}
     remote = {"BACKEND": kind, "LOCATION": "redis://127.0.0.1:1/0"}
     with override_settings(CACHES={"default": tiered, "remote": remote}):
         cache = caches["default"]

@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from tests.doubles import RemoteDouble
 KEYS = st.sampled_from(["a", "b", "c", "d", 1])
 VERSIONS = st.sampled_from([None, 1, 2])
 VALUES = st.sampled_from([0, 1, None, "text", [1], {"a": [1]}, (1, 2)])
-LOCAL_TIMEOUT, MISS_TIMEOUT = 5.0, 2.0
+LOCAL_TIMEOUT, MISS_TIMEOUT, STALE_IF_ERROR = 5.0, 2.0, 3.0
 ABSENT = "the key is absent"
 
 
@@ -60,9 +61,12 @@ class TieredMachine(RuleBasedStateMachine):
         found = []
         for number in range(len(history) - 1, first - 1, -1):
             found.append(history[number][1])
-            if history[number][0] <= self.clock() - LOCAL_TIMEOUT:
+            if history[number][0] <= self.clock() - self.bound():
                 break
         return found
+
+    def bound(self):
+        return LOCAL_TIMEOUT
 
     def check(self, key, version, value):
         allowed = self.allowed(key, version)
@@ -196,7 +200,60 @@ class TieredMachine(RuleBasedStateMachine):
 
 
 class FailingMachine(TieredMachine):
-    """Over a remote that may fail after it has written: the write may have been done, and the local copy is gone."""
+    """Over a remote that fails and comes back: writes may have been done, and reads may be served stale copies.
+
+    Stale ones only from a failed read until the next one that succeeds, and never older than STALE_IF_ERROR allows.
+    """
+
+    def __init__(self):
+        super().__init__()
+        RemoteDouble.broken = RemoteDouble.broken_reads = None
+        self.cache._tier.after_fork()  # no outage left over from the example before
+        self.outage = False
+        self.reads = RemoteDouble.reads
+
+    def bound(self):
+        if RemoteDouble.reads > self.reads:  # the last one decides
+            self.outage = RemoteDouble.broken_reads is not None
+            self.reads = RemoteDouble.reads
+        return LOCAL_TIMEOUT + (STALE_IF_ERROR if self.outage else 0)
+
+    def reading(self, read):
+        try:
+            read()
+        except ConnectionError:
+            self.bound()
+            assert self.outage, "an error without an outage"
+
+    @rule(key=KEYS, version=VERSIONS)
+    def get(self, key, version):
+        self.reading(lambda: TieredMachine.get(self, key, version))
+
+    @rule(keys=st.lists(KEYS, max_size=6), version=VERSIONS)
+    def get_many(self, keys, version):
+        self.reading(lambda: TieredMachine.get_many(self, keys, version))
+
+    @rule(key=KEYS, version=VERSIONS)
+    def mutate_what_was_read(self, key, version):
+        self.reading(lambda: TieredMachine.mutate_what_was_read(self, key, version))
+
+    @rule(key=KEYS, version=VERSIONS)
+    def has_key(self, key, version):
+        self.reading(lambda: TieredMachine.has_key(self, key, version))
+
+    @rule(key=KEYS, data=st.data())
+    def get_or_set(self, key, data):
+        value = data.draw(self.values)
+        try:
+            got = self.cache.get_or_set(key, lambda: value, None)
+        except ConnectionError:
+            return
+        if self.held(key, None) is ABSENT and self.remote_holds(key) is not ABSENT:
+            self.now_holds(key, None, value, own=True)
+        self.check(key, None, got)
+
+    def remote_holds(self, key):
+        return LocMemCache.get(self.remote, key, ABSENT)
 
     @rule(key=KEYS, version=VERSIONS, data=st.data())
     def a_failing_set(self, key, version, data):
@@ -209,15 +266,13 @@ class FailingMachine(TieredMachine):
             RemoteDouble.broken = None
         self.now_holds(key, version, value, own=True)
 
-    @rule(key=KEYS)
-    def a_failing_read(self, key):
+    @rule()
+    def reads_fail(self):
         RemoteDouble.broken_reads = ConnectionError("gone")
-        try:
-            self.check(key, None, self.cache.get(key, ABSENT))
-        except ConnectionError:
-            pass
-        finally:
-            RemoteDouble.broken_reads = None
+
+    @rule()
+    def reads_succeed(self):
+        RemoteDouble.broken_reads = None
 
 
 JSON = st.sampled_from([0, 1, "text", [1], {"a": [1]}])
@@ -246,6 +301,7 @@ def test_a_tier_does_what_the_model_allows(kind, request, clock):
         "MISS_TIMEOUT": MISS_TIMEOUT,
         "MAX_ENTRIES": 3,
         "JITTER": 0,
+        "STALE_IF_ERROR": STALE_IF_ERROR,
     }
     tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": options}
     with override_settings(CACHES={"default": tiered, "remote": remote}):
@@ -255,6 +311,7 @@ def test_a_tier_does_what_the_model_allows(kind, request, clock):
                 max_examples=60,
                 stateful_step_count=40,
                 deadline=None,
+                report_multiple_bugs=False,
                 suppress_health_check=list(HealthCheck),
             ),
         )

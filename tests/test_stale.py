@@ -79,13 +79,14 @@ def test_a_refill_that_hangs_pins_nothing(cache, clock):
 
 
 def test_a_refill_that_fails_pins_nothing(cache, clock, mode):
-    """The next reader refills."""
+    """The next reader who may try refills."""
     clock.move(5)
     RemoteDouble.broken_reads = ConnectionError("no remote")
     for _ in range(2):
         with pytest.raises(ConnectionError):
             mode(cache).get("text")
     RemoteDouble.broken_reads = None
+    clock.move(1)
     assert mode(cache).get("text") == "new"
     assert not cache._tier.tokens
 

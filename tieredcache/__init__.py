@@ -1,6 +1,7 @@
-"""A two-tier cache for Django: the process's own memory in front of any remote cache."""
+"""Answers cache reads from the process's own memory and falls through to any Django cache."""
 
 from tieredcache.freshness import fresh
+from tieredcache.outages import RemoteOutage
 from tieredcache.stats import Stats
 
-__all__ = ["Stats", "fresh"]
+__all__ = ["RemoteOutage", "Stats", "fresh"]

@@ -41,15 +41,16 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Flight:
-    """The making of one value. ``awaits``: the flights that its leader's code waits for now."""
+    """The making of one value. ``awaits``: the flights that its leader's code waits for now. ``made``: it has been made."""
 
-    __slots__ = ("_callbacks", "awaits", "landed", "loop", "thread")
+    __slots__ = ("_callbacks", "awaits", "landed", "loop", "made", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
         self.loop = _running_loop()
         self.awaits: list[Flight] = []
         self.landed = False
+        self.made = False
         self._callbacks: list[Callable[[], object]] = []
 
     def land(self) -> None:
@@ -108,15 +109,15 @@ class Flights:
         return self._by_key.get(key)
 
     @contextmanager
-    def lead(self, key: Hashable) -> Iterator[bool]:
-        """Lead the flight for ``key``; yields whether the caller does, or another one was first."""
+    def lead(self, key: Hashable) -> Iterator[Flight | None]:
+        """Lead the flight for ``key``; yields it, or ``None`` where another one was first."""
         flight = Flight()
         try:
             if self._by_key.setdefault(key, flight) is not flight:
-                yield False
+                yield None
                 return
             _leading.set((*_leading.get(), flight))
-            yield True
+            yield flight
         finally:
             if self._by_key.get(key) is flight:
                 self._by_key.pop(key, None)

@@ -35,6 +35,9 @@ class TieredOptions:
     jitter: float = 0.1
     share_values: bool | tuple[str, ...] = False
     stale_while_revalidate: float = 0
+    stale_if_error: float = 0
+    ignore_errors: bool = False
+    retry_after: float = 1
 
     @property
     def longest_timeout(self) -> float:
@@ -157,6 +160,12 @@ def _share_values(value: object, option: str, complaint: Complaint) -> bool | tu
     return tuple(_prefix(prefix, option, complaint, remedy) for prefix in value)
 
 
+def _remote_errors(value: object, option: str, complaint: Complaint) -> bool:
+    if value not in ("raise", "ignore"):  # a tuple, because what is no string need not be hashable
+        complaint.raise_(option, value, 'neither "raise" nor "ignore"', 'Set it to "raise" or "ignore".')
+    return value == "ignore"
+
+
 def _whole(value: object, option: str, complaint: Complaint, **limits: Any) -> int:
     return int(number(value, option, complaint, whole=True, **limits))
 
@@ -169,7 +178,12 @@ _TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "JITTER": lambda v, o, c: number(v, o, c, high=1, unit="a share of the local timeout"),
     "SHARE_VALUES": _share_values,
     "STALE_WHILE_REVALIDATE": lambda v, o, c: number(v, o, c, unit="seconds past the deadline"),
+    "STALE_IF_ERROR": lambda v, o, c: number(v, o, c, unit="seconds past the deadline"),
+    "REMOTE_ERRORS": _remote_errors,
+    "RETRY_AFTER": lambda v, o, c: number(v, o, c, unit="seconds between attempts"),
 }
+# Where the field is not named as the option is.
+_FIELDS: Final = {"REMOTE_ERRORS": "ignore_errors"}
 _LRU: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "MAX_ENTRIES": lambda v, o, c: _whole(v, o, c, low=1, unit="entries"),
     "CULL_FREQUENCY": lambda v, o, c: _whole(v, o, c, unit="accepted and of no effect"),
@@ -181,7 +195,10 @@ def _read(params: Mapping[str, Any], parsers: Mapping[str, Callable[..., Any]], 
     if not isinstance(options, Mapping):
         complaint.raise_("OPTIONS", options, f"of type {type(options).__name__}, not a dict", "Set it to a dict.")
     known_only(options, parsers, "OPTIONS", complaint)
-    return {name.lower(): parsers[name](value, f"OPTIONS[{name!r}]", complaint) for name, value in options.items()}
+    return {
+        _FIELDS.get(name, name.lower()): parsers[name](value, f"OPTIONS[{name!r}]", complaint)
+        for name, value in options.items()
+    }
 
 
 def read_timeout(params: Mapping[str, Any], complaint: Complaint) -> None:

@@ -64,7 +64,7 @@ def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
             _settings = caches.settings
         tier = _tiers.get((location, repr(params)))
         if tier is None:
-            tier = LocalTier(options, _siblings.setdefault(remote, []))
+            tier = LocalTier(options, _siblings.setdefault(remote, []), location, leads_on=remote != location)
             _tiers[location, repr(params)] = tier
     return tier
 

@@ -19,12 +19,14 @@ for good, so 4 publishes nothing. A reader whose token a does not find took it a
 
 from __future__ import annotations
 
+import contextlib
 import random
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import UNKNOWN, AbsentEntry
 from tieredcache.freshness import accepts
+from tieredcache.outages import Gate, describe, logger
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
@@ -39,8 +41,12 @@ if TYPE_CHECKING:
 class LocalTier(Store):
     """The copies that this process keeps of what one remote tier answered."""
 
-    def __init__(self, options: TieredOptions, siblings: list[LocalTier]) -> None:
+    def __init__(
+        self, options: TieredOptions, siblings: list[LocalTier], remote: str = "", *, leads_on: bool = False
+    ) -> None:
         self.options = options
+        self._remote = remote  # its alias, for messages
+        self._leads_on = leads_on
         self.siblings = siblings  # the tiers of this process over the same remote, this one among them
         siblings.append(self)
         self.reader: Reader | None = None  # known with the first remote instance, as is home
@@ -59,6 +65,8 @@ class LocalTier(Store):
         super().after_fork()
         # The readers that hold tokens are threads of the parent.
         self.tokens: dict[Hashable, list[None]] = {}
+        self.gate = Gate(self._remote, self.options.retry_after, leads_on=self._leads_on)
+        self.undecodable: dict[Hashable, None] = {}  # keys that have been told of
         # Of its own, and seeded anew in each child: processes with the same jitter would refill together.
         self.random = random.Random().random  # noqa: S311 - jitter, not a secret
 
@@ -97,6 +105,32 @@ class LocalTier(Store):
         if answer is not UNKNOWN:
             self.stale_served.add()
         return answer
+
+    def stale(self, local_key: Hashable) -> Any:
+        """What a copy still answers when the remote read has failed, or is not tried; ``UNKNOWN`` without one.
+
+        Never past the remote's own expiry, and nothing older than the running code demands.
+        """
+        entry, now = self.index.get(local_key), clock()
+        if entry is None or entry.expires <= now or not accepts(entry.read_at):
+            return UNKNOWN
+        answer = entry.answer(now - self.options.stale_if_error)
+        if answer is not UNKNOWN:
+            with contextlib.suppress(KeyError):  # evicted this moment
+                self.lru[local_key]  # promotes and counts it
+            if entry.served_until <= now:
+                self.stale_served.add()
+        return answer
+
+    def tell_undecodable(self, local_key: Hashable, error: BaseException) -> None:
+        """Log that what the remote holds for this key does not decode: once, until it does."""
+        if local_key in self.undecodable:
+            return
+        if len(self.undecodable) >= self.options.max_entries:
+            self.undecodable.clear()  # bounded; who comes again is told of again
+        self.undecodable[local_key] = None
+        name = local_key[0] if isinstance(local_key, tuple) else local_key
+        logger.warning("%r in the remote cache %r does not decode, and is a miss: %s.", name, self._remote, describe(error))
 
     def has(self, local_key: Hashable) -> bool | None:
         """Whether the key exists, as far as the local tier knows; ``None`` where it does not."""

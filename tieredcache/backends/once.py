@@ -21,7 +21,7 @@ class OncePerProcess(BaseCache):
     """``get_or_set`` and ``aget_or_set``: as Django's, but that a callable is called by one thread or task at a time.
 
     The others wait, and find what it has made. Where it fails, its caller gets the error, and the next of the others calls
-    its own. What cannot be kept (a timeout of 0, a remote that swallows writes) is made by each in turn.
+    its own. What is made and not kept (a timeout of 0, a remote that is down) is made by each, without further waiting.
 
     A callable must not wait for a plain thread that asks for the same key: contexts do not follow into those.
     """
@@ -36,40 +36,46 @@ class OncePerProcess(BaseCache):
 
     def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
         """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds."""
+        unkept = False
         while (value := self.get(key, _NOTHING, version)) is _NOTHING:
             if not callable(default):
                 return self._add(key, default, timeout, version)
             made = self.local_key(key, version)
             flight = self._flights.other(made)
+            if unkept or (flight is not None and not wait(flight)):
+                return self._add(key, default(), timeout, version)
             if flight is not None:
-                if not wait(flight):
-                    return self._add(key, default(), timeout, version)
+                unkept = flight.made
                 continue
-            with self._flights.lead(made) as leading:
-                if not leading:
+            with self._flights.lead(made) as led:
+                if led is None:
                     continue
                 # Once more: another flight may have landed between the look and the lead.
                 if (value := self.get(key, _NOTHING, version)) is _NOTHING:
                     value = self._add(key, default(), timeout, version)
+                led.made = True
                 return value
         return value
 
     async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable."""
+        unkept = False
         while (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
             if not callable(default):
                 return await self._aadd(key, default, timeout, version)
             made = self.local_key(key, version)
             flight = self._flights.other(made)
+            if unkept or (flight is not None and not await await_(flight)):
+                return await self._aadd(key, await _result(default()), timeout, version)
             if flight is not None:
-                if not await await_(flight):
-                    return await self._aadd(key, await _result(default()), timeout, version)
+                unkept = flight.made
                 continue
-            with self._flights.lead(made) as leading:
-                if not leading:
+            with self._flights.lead(made) as led:
+                if led is None:
                     continue
                 if (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
                     value = await self._aadd(key, await _result(default()), timeout, version)
+                led.made = True
                 return value
         return value
 

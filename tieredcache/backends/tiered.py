@@ -5,13 +5,15 @@ from __future__ import annotations
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
+from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.utils.safestring import SafeString
 
+from tieredcache.backends.local import Local
 from tieredcache.backends.writes import RemoteWrites
-from tieredcache.entries import FOREVER, MISSING, NEVER, UNKNOWN
-from tieredcache.fill import Fill, Fills
+from tieredcache.entries import FOREVER, MISSING, UNKNOWN
+from tieredcache.fill import Fill, Fills, Look
 from tieredcache.freshness import follow, note_write
 from tieredcache.isolation import share_instances_of
 from tieredcache.lookthrough import look_through
@@ -21,13 +23,12 @@ from tieredcache.readers.chained import ChainReader
 from tieredcache.registry import tier_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Hashable, Iterable
 
     from django.core.cache.backends.base import BaseCache
 
     from tieredcache.readers import Reader
     from tieredcache.stats import Stats
-    from tieredcache.tier import LocalTier
 
 _SIMPLE: Final = {str, int, float, bool}
 
@@ -50,31 +51,6 @@ def _beyond() -> float:
 
 _real_clock = clock
 follow(_switch)
-
-
-class Local:
-    """The local tier of one ``TieredCache``, as its users see it. Nothing here touches the remote tier."""
-
-    def __init__(self, tier: LocalTier, local_key: Callable[[Any, Any], Hashable]) -> None:
-        self._tier = tier
-        self.local_key = local_key
-
-    def __len__(self) -> int:
-        """The number of local copies, those past their deadline included until they are met or evicted."""
-        return len(self._tier)
-
-    def clear(self) -> None:
-        """Forget every local copy."""
-        self._tier.clear()
-
-    def forget(self, key: Any, version: Any = None) -> None:
-        """Forget the local copy of ``key``, if there is one."""
-        self._tier.forget(self.local_key(key, version))
-
-    def deadline(self, key: Any, version: Any = None) -> float:
-        """The monotonic time until which the local copy of ``key`` is served; in the past where there is none."""
-        entry = self._tier.index.get(self.local_key(key, version))
-        return NEVER if entry is None else entry.served_until
 
 
 class TieredCache(RemoteWrites):
@@ -160,8 +136,15 @@ class TieredCache(RemoteWrites):
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
             with self._fill(made, key) as fill:
-                value = fill.keep(*self._reader().get(self._remote(), key, version, life=fill.timeout > 0))
+                if fill.admitted():
+                    self._read(fill, key, version)
+            value = fill.result()
         return default if value is MISSING else value
+
+    def _read(self, fill: Fill, key: Any, version: Any) -> None:
+        with fill:
+            if fill.still_admitted():
+                fill.keep(*self._reader().get(self._remote(), key, version, life=fill.timeout > 0))
 
     async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """As ``get``; a hit does not leave the event loop, or even yield to it."""
@@ -177,7 +160,13 @@ class TieredCache(RemoteWrites):
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
             with self._fill(made, key) as fill:
-                value = fill.keep(*await self._reader().aget(self._remote(), key, version, life=fill.timeout > 0))
+                if fill.admitted():
+                    reader, remote = self._reader(), self._remote()
+                    if reader.threaded(remote):
+                        await sync_to_async(self._read)(fill, key, version)
+                    else:
+                        fill.keep(*await reader.aget(remote, key, version, life=fill.timeout > 0))
+            value = fill.result()
         return default if value is MISSING else value
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
@@ -186,13 +175,18 @@ class TieredCache(RemoteWrites):
         if rest:
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
-                if fills.asked:
-                    life = fills.timeout > 0
-                    fills.keep(self._reader().get_many(self._remote(), fills.asked, version, life=life))
-                for key in fills.deliver(found):
-                    if (value := self.get(key, MISSING, version)) is not MISSING:
-                        found[key] = value
+                if fills.asked and fills.admitted():
+                    self._read_many(fills, version)
+            fills.result()
+            for key in fills.deliver(found):
+                if (value := self.get(key, MISSING, version)) is not MISSING:
+                    found[key] = value
         return found
+
+    def _read_many(self, fills: Fills, version: Any) -> None:
+        with fills:
+            if fills.still_admitted():
+                fills.keep(self._reader().get_many(self._remote(), fills.asked, version, life=fills.timeout > 0))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """As ``get_many``; where all are hits it does not leave the event loop."""
@@ -200,23 +194,48 @@ class TieredCache(RemoteWrites):
         if rest:
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
-                if fills.asked:
-                    life = fills.timeout > 0
-                    fills.keep(await self._reader().aget_many(self._remote(), fills.asked, version, life=life))
-                for key in fills.deliver(found):
-                    if (value := await self.aget(key, MISSING, version)) is not MISSING:
-                        found[key] = value
+                if fills.asked and fills.admitted():
+                    reader, remote = self._reader(), self._remote()
+                    if reader.threaded(remote):
+                        await sync_to_async(self._read_many)(fills, version)
+                    else:
+                        fills.keep(await reader.aget_many(remote, fills.asked, version, life=fills.timeout > 0))
+            fills.result()
+            for key in fills.deliver(found):
+                if (value := await self.aget(key, MISSING, version)) is not MISSING:
+                    found[key] = value
         return found
 
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists; the remote's answer is not kept, because it comes without the value."""
-        known = self._tier.has(self.local_key(key, version))
-        return self._remote().has_key(key, version=version) if known is None else known
+        made = self.local_key(key, version)
+        known: bool | None = self._tier.has(made)
+        if known is None:
+            with Look(self._tier, made) as look:
+                if look.admitted():
+                    self._look(look, key, version)
+            known = look.result()
+        return known
+
+    def _look(self, look: Look, key: Any, version: Any) -> None:
+        with look:
+            if look.still_admitted():
+                look.tell(self._remote().has_key(key, version=version))
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As ``has_key``."""
-        known = self._tier.has(self.local_key(key, version))
-        return await self._async("has_key")(key, version=version) if known is None else known
+        made = self.local_key(key, version)
+        known: bool | None = self._tier.has(made)
+        if known is None:
+            with Look(self._tier, made) as look:
+                if look.admitted():
+                    remote = self._remote()
+                    if self._reader().threaded(remote):
+                        await sync_to_async(self._look)(look, key, version)
+                    else:
+                        look.tell(await remote.ahas_key(key, version=version))
+            known = look.result()
+        return known
 
     def _hits(self, keys: Iterable[Any], version: Any) -> tuple[dict[Any, Any], list[Any]]:
         """The hits up to the first key that is none, and the keys from there on."""

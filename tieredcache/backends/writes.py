@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from tieredcache.backends.once import OncePerProcess
-from tieredcache.fill import is_remote_error
+from tieredcache.failures import is_remote_error
 from tieredcache.freshness import note_write
+from tieredcache.outages import describe
 from tieredcache.readers.base import remote_async
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
+    from typing import Self
 
     from django.core.cache.backends.base import BaseCache
 
@@ -28,18 +30,22 @@ _SAME_KEY: Final = {"nx", "xx", "client", "ignore_key_check"}
 
 
 class Write:
-    """A remote write under way. ``local_keys``: what to forget when it is over; ``None``: everything."""
+    """A remote write under way. ``local_keys``: what to forget when it is over; ``None``: everything.
 
-    __slots__ = ("_local_keys", "_tier")
+    Where the remote's errors are ignored, it swallows them, and what follows the block is answered.
+    """
+
+    __slots__ = ("_local_keys", "_tier", "error")
 
     def __init__(self, tier: LocalTier, local_keys: list[Hashable] | None) -> None:
         self._tier = tier
         self._local_keys = local_keys
+        self.error: BaseException | None = None
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         note_write()
         for tier in self._tier.siblings:
             if self._local_keys is None:
@@ -47,8 +53,25 @@ class Write:
                 continue
             for local_key in self._local_keys:
                 tier.forget(local_key)
-        if kind is not None and is_remote_error(kind):
-            self._tier.remote_errors.add()
+        gate = self._tier.gate
+        if error is None:
+            gate.write_succeeded()
+            return False
+        if not is_remote_error(error):
+            return False
+        self._tier.remote_errors.add()
+        if self._tier.options.ignore_errors:
+            self.error = error
+            gate.write_swallowed(error)
+        return self._tier.options.ignore_errors
+
+    def refused(self, key: Any) -> ValueError:
+        """The error of a counter that could not be changed, where the remote's own is ignored."""
+        refusal = ValueError(
+            f"Key {key!r} not changed: {describe(self.error)}" if self.error else f"Key {key!r} not changed"
+        )
+        refusal.__cause__ = self.error
+        return refusal
 
 
 class RemoteWrites(OncePerProcess):
@@ -92,71 +115,84 @@ class RemoteWrites(OncePerProcess):
         """Set ``key``. ``timeout``: seconds; ``None``: for ever. Returns and raises what the remote does, as all below."""
         with self._write([key], version, extra):
             return self._remote().set(key, value, version=version, **self._timeout(timeout), **extra)
+        return None
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """As ``set``."""
         with self._write([key], version, extra):
             return await self._async("set")(key, value, version=version, **self._timeout(timeout), **extra)
+        return None
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Set ``key`` unless it exists; whether it was set."""
         with self._write([key], version, extra):
             return self._remote().add(key, value, version=version, **self._timeout(timeout), **extra)
+        return False
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
         with self._write([key], version, extra):
             added: bool = await self._async("add")(key, value, version=version, **self._timeout(timeout), **extra)
             return added
+        return False
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists."""
         with self._write([key], version, extra):
             return self._remote().touch(key, version=version, **self._timeout(timeout), **extra)
+        return False
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``touch``."""
         with self._write([key], version, extra):
             touched: bool = await self._async("touch")(key, version=version, **self._timeout(timeout), **extra)
             return touched
+        return False
 
     def delete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """Delete ``key``; whether it existed."""
         with self._write([key], version, extra):
             return self._remote().delete(key, version=version, **extra)
+        return False
 
     async def adelete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """As ``delete``."""
         with self._write([key], version, extra):
             deleted: bool = await self._async("delete")(key, version=version, **extra)
             return deleted
+        return False
 
     def incr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """Add ``delta`` to ``key`` and return the sum; raises ``ValueError`` where there is no such key."""
-        with self._write([key], version, extra):
+        with self._write([key], version, extra) as write:
             return self._remote().incr(key, delta, version=version, **extra)
+        raise write.refused(key)
 
     async def aincr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """As ``incr``."""
-        with self._write([key], version, extra):
+        with self._write([key], version, extra) as write:
             total: int = await self._async("incr")(key, delta, version=version, **extra)
             return total
+        raise write.refused(key)
 
     def decr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """Subtract ``delta`` from ``key`` and return the difference; raises ``ValueError`` where there is no such key."""
-        with self._write([key], version, extra):
+        with self._write([key], version, extra) as write:
             return self._remote().decr(key, delta, version=version, **extra)
+        raise write.refused(key)
 
     async def adecr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """As ``decr``."""
-        with self._write([key], version, extra):
+        with self._write([key], version, extra) as write:
             total: int = await self._async("decr")(key, delta, version=version, **extra)
             return total
+        raise write.refused(key)
 
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys; the list of those that could not be set, where the remote tells."""
         with self._write(data, version, extra):
             return self._remote().set_many(data, version=version, **self._timeout(timeout), **extra)
+        return list(data)
 
     async def aset_many(
         self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
@@ -164,24 +200,28 @@ class RemoteWrites(OncePerProcess):
         """As ``set_many``."""
         with self._write(data, version, extra):
             return await self._async("set_many")(data, version=version, **self._timeout(timeout), **extra)
+        return list(data)
 
     def delete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """Delete many keys."""
         keys = list(keys)
         with self._write(keys, version, extra):
             return self._remote().delete_many(keys, version=version, **extra)
+        return None
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """As ``delete_many``."""
         keys = list(keys)
         with self._write(keys, version, extra):
             return await self._async("delete_many")(keys, version=version, **extra)
+        return None
 
     def incr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """Move the value to the version ``delta`` further on, and return that; raises ``ValueError`` without a value."""
         write, version = self._write_version(key, delta, version)
         with write:
             return self._remote().incr_version(key, delta, version=version)
+        raise write.refused(key)
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``."""
@@ -189,6 +229,7 @@ class RemoteWrites(OncePerProcess):
         with write:
             moved: int = await self._async("incr_version")(key, delta, version=version)
             return moved
+        raise write.refused(key)
 
     def decr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``, back."""
@@ -202,11 +243,13 @@ class RemoteWrites(OncePerProcess):
         """Clear both tiers."""
         with Write(self._tier, None):
             return self._remote().clear()
+        return None
 
     async def aclear(self) -> Any:
         """As ``clear``."""
         with Write(self._tier, None):
             return await self._async("clear")()
+        return None
 
     def close(self, **kwargs: Any) -> None:
         """Nothing: the remote is an alias of its own, and Django closes it."""

@@ -12,11 +12,13 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_key_func
 
 from tieredcache.entries import MISSING, UNREADABLE
+from tieredcache.failures import Swallowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-Answer: TypeAlias = "tuple[Any, float | None]"
+# What Fill.keep takes: a value, and how long it lives.
+Answer: TypeAlias = "tuple[Any, float | Exception | None] | tuple[Any, float, float]"
 
 # What decoding raises where a class is gone or has changed since the value was written, or a file is torn: what the pickle
 # module documents, and what constructors and __setstate__ raise most. The remote's own errors are others, but for the key's.
@@ -51,6 +53,13 @@ class Reader:
         made = (_client(remote) or remote).make_key(key, version=version)
         return made.decode(errors="surrogateescape") if isinstance(made, bytes) else str(made)
 
+    def threaded(self, remote: BaseCache) -> bool:
+        """Whether the remote has no async reads but Django's, which call the sync ones in a thread."""
+        return all(
+            getattr(getattr(remote, name, default), "__func__", None) is default
+            for name, default in (("aget", BaseCache.aget), ("aget_many", BaseCache.aget_many))
+        )
+
     # ``life``: whether the remaining life is wanted. Without it no second call is made.
 
     def get(self, remote: BaseCache, key: Any, version: Any, *, life: bool = True) -> Answer:
@@ -77,9 +86,9 @@ class Reader:
         ]
 
     async def aget(self, remote: BaseCache, key: Any, version: Any, *, life: bool = True) -> Answer:
-        """As ``get``, by the remote's own async methods."""
+        """As ``get``, by the remote's own async methods; not called where there are none."""
         try:
-            value = await remote_async(remote, "get")(key, MISSING, version=version)
+            value = await remote.aget(key, MISSING, version=version)
         except _DECODE_ERRORS as error:
             return _undecoded(error)
         if value is MISSING:
@@ -91,7 +100,7 @@ class Reader:
         found = None
         if len(set(keys)) == len(keys):
             with contextlib.suppress(*_DECODE_ERRORS):
-                found = await remote_async(remote, "get_many")(keys, version=version)
+                found = await remote.aget_many(keys, version=version)
         if found is None:
             return [await self.aget(remote, key, version, life=life) for key in keys]
         return [
@@ -135,13 +144,19 @@ def _makes_keys_as_usual(remote: BaseCache) -> bool:
 
 def _missing(remote: BaseCache) -> Answer:
     """The answer for a key that is not there; not to be remembered where the remote would say so of an error too."""
+    # pymemcache calls it a miss, too, while it does not try a server again that has failed.
+    client: Any = vars(remote).get("_cache")
+    if getattr(client, "_failed_clients", None):
+        if len(client.clients) == 1:
+            raise Swallowed from ConnectionError("pymemcache does not try its server for now")
+        return UNREADABLE, None
     return UNREADABLE if getattr(remote, "_ignore_exceptions", False) else MISSING, None
 
 
 def _undecoded(error: Exception) -> Answer:
     if isinstance(error, InvalidCacheKey):
         raise error
-    return UNREADABLE, None
+    return UNREADABLE, error
 
 
 def _unasked() -> contextlib.suppress:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from time import monotonic as clock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from tieredcache.entries import MISSING, NEVER
+from tieredcache.entries import MISSING, NEVER, UNREADABLE
 from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from tieredcache.readers.base import Answer
 
 
+Times: TypeAlias = "tuple[float, float]"
+_NO_COPY: Final[Times] = (NEVER, NEVER)
+
+
 class ChainReader(Reader):
     """Values live as long as in the tier below, which knows the remote's expiry already: nothing more is asked.
 
-    What the tier below has not kept is not kept above either.
+    What the tier below has not kept is not kept above either. Its outages are its own: see ``Gate``.
     """
 
     def home(self, remote: Any) -> str | None:
@@ -26,6 +30,9 @@ class ChainReader(Reader):
 
     def make_key(self, remote: Any, key: Any, version: Any) -> str:
         return str(remote.remote_key(key, version))
+
+    def threaded(self, remote: Any) -> bool:
+        return False
 
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
         before = _ahead(remote, key, version)
@@ -48,23 +55,24 @@ class ChainReader(Reader):
         return self._answers(remote, keys, version, before, await remote.aget_many(keys, version))
 
     def _answers(
-        self, remote: Any, keys: Sequence[Any], version: Any, before: list[float], found: dict[Any, Any]
+        self, remote: Any, keys: Sequence[Any], version: Any, before: list[Times], found: dict[Any, Any]
     ) -> list[Answer]:
         return [
-            self._answer(remote, key, version, deadline, found.get(key, MISSING))
-            for key, deadline in zip(keys, before, strict=True)
+            self._answer(remote, key, version, times, found.get(key, MISSING))
+            for key, times in zip(keys, before, strict=True)
         ]
 
-    def _answer(self, remote: Any, key: Any, version: Any, before: float, value: Any) -> Answer:
+    def _answer(self, remote: Any, key: Any, version: Any, before: Times, value: Any) -> Answer:
         # What was below before the read has answered it, and may have been replaced since by what lives longer. Absence is
         # an answer too: what the tier below remembers of it must not be remembered anew.
-        deadline = _ahead(remote, key, version) if before is NEVER else before
+        deadline, expires = before if before is not _NO_COPY else _ahead(remote, key, version)
         if value is MISSING and deadline is NEVER:
-            return MISSING, None  # learned just now, and not kept below
-        return value, max(0.0, deadline - clock())
+            # Learned just now, and not kept below; or nothing was learned, because the remote is down.
+            return UNREADABLE if remote.local.in_outage else MISSING, None
+        return value, max(0.0, deadline - clock()), expires
 
 
-def _ahead(remote: Any, key: Any, version: Any) -> float:
-    """The deadline of the copy below, or ``NEVER`` where it is past or there is none."""
-    deadline: float = remote.local.deadline(key, version)
-    return deadline if deadline > clock() else NEVER
+def _ahead(remote: Any, key: Any, version: Any) -> Times:
+    """When the copy below is no longer served, and when the remote entry expires; ``_NO_COPY`` where none is served."""
+    times: Times = remote.local.times(key, version)
+    return times if times[0] > clock() else _NO_COPY

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from asgiref.sync import sync_to_async
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 from tieredcache.entries import MISSING, UNREADABLE
+from tieredcache.failures import Swallowed
 from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:
@@ -42,28 +42,22 @@ class PipelinedReader(Reader):
         """Raise what the remote's own read would raise; return where it would swallow ``error`` and call it a miss."""
         raise error
 
+    def threaded(self, remote: Any) -> bool:
+        return True  # none of these clients has async reads of its own
+
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
         return self._read(remote, [key], version, many=False)[0]
 
     def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
         return self._read(remote, keys, version, many=self.mget)
 
-    async def aget(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
-        # None of these clients has async reads of its own: their aget is their get in Django's thread.
-        answer: Answer = await sync_to_async(self.get, thread_sensitive=True)(remote, key, version)
-        return answer
-
-    async def aget_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
-        answers: list[Answer] = await sync_to_async(self.get_many, thread_sensitive=True)(remote, keys, version)
-        return answers
-
     def _read(self, remote: Any, keys: Sequence[Any], version: Any, *, many: bool) -> list[Answer]:
         connection, names, decode = self.open(remote, keys, version)
         try:
             values, lives = _ask(connection, names, many=many)
-        except Exception as error:  # noqa: BLE001 - raised again by failed(), or swallowed where the remote swallows it
+        except Exception as error:
             self.failed(remote, connection, error)
-            return [(UNREADABLE, None)] * len(keys)
+            raise Swallowed from error
         return [_answer(value, life, decode) for value, life in zip(values, lives, strict=True)]
 
 
@@ -94,8 +88,8 @@ def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
         return MISSING, None
     try:
         decoded = decode(value)
-    except Exception:  # noqa: BLE001 - a serializer may raise anything; what it cannot read is no answer
-        return UNREADABLE, None
+    except Exception as error:  # noqa: BLE001 - a serializer may raise anything; what it cannot read is no answer
+        return UNREADABLE, error
     if pttl == -1:
         return decoded, None  # does not expire
     # -2: gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.

@@ -1,0 +1,820 @@
+"""What happens while the remote is down: who tries it, who is answered with what, what is logged, and how it ends."""
+
+import asyncio
+import gc
+import logging
+import pickle
+import socket
+import threading
+import weakref
+
+import pymemcache.exceptions
+import pytest
+import redis
+import valkey
+from django.core.cache import InvalidCacheKey, caches
+from django.db import utils as db
+from django.test import override_settings
+from django_valkey.exceptions import ConnectionInterrupted
+
+from tests.conftest import TIERED
+from tests.doubles import Pause, RemoteDouble
+from tieredcache import RemoteOutage, fresh
+from tieredcache.failures import is_remote_error
+from tieredcache.outages import GIVEN_UP
+
+DOUBLE = {"BACKEND": "tests.doubles.RemoteDouble", "LOCATION": "outages"}
+
+
+@pytest.fixture(autouse=True)
+def double():
+    yield
+    RemoteDouble.reads = 0
+    RemoteDouble.pause = RemoteDouble.broken = RemoteDouble.broken_reads = None
+
+
+@pytest.fixture
+def log(caplog):
+    """The lines on the project's logger, as they are written."""
+    caplog.set_level(logging.DEBUG, "tieredcache")
+
+    class Log:
+        @property
+        def lines(self):
+            return [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
+
+    return Log()
+
+
+def fail(error=None):
+    RemoteDouble.broken_reads = error or ConnectionError("refused")
+
+
+def heal():
+    RemoteDouble.broken_reads = None
+
+
+@pytest.fixture
+def cache(make_cache, clock):
+    """A tier with one stale copy, of "stale", whose remote fails."""
+    return broken(make_cache, clock, STALE_IF_ERROR=60)
+
+
+def broken(make_cache, clock, **options):
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, JITTER=0, **options)
+    cache.set("stale", "old")
+    assert cache.get("stale") == "old"
+    clock.move(5)
+    fail()
+    RemoteDouble.reads = 0
+    return cache
+
+
+# --- who tries ---
+
+
+def test_one_reader_tries_and_the_rest_do_without(cache, clock, mode):
+    """One attempt for each RETRY_AFTER, whatever the number of reads."""
+    for _ in range(100):
+        assert mode(cache).get("stale") == "old"
+        assert mode(cache).get_many(["stale"]) == {"stale": "old"}
+        assert mode(cache).has_key("stale")
+        with pytest.raises(ConnectionError):
+            mode(cache).get("cold")
+    assert RemoteDouble.reads == 1
+    clock.move(0.99)
+    assert mode(cache).get("stale") == "old"
+    assert RemoteDouble.reads == 1
+    clock.move(0.01)
+    for _ in range(100):
+        assert mode(cache).get("stale") == "old"
+    assert RemoteDouble.reads == 2
+    assert cache.stats().remote_errors == 2
+
+
+def test_nobody_waits_while_one_tries(cache, clock):
+    """A server that hangs holds one thread; the others are answered."""
+    assert cache.get("stale") == "old"
+    clock.move(1)
+    heal()
+    RemoteDouble.pause = pause = Pause()
+    answers = []
+    prober = threading.Thread(target=lambda: answers.append(cache.get("stale")))
+    prober.start()
+    pause.wait()
+    reads = RemoteDouble.reads
+    clock.move(GIVEN_UP - 0.1)
+    assert cache.get("stale") == "old"
+    with pytest.raises(RemoteOutage):
+        cache.get("cold")
+    assert RemoteDouble.reads == reads
+    pause.release()
+    prober.join()
+    assert answers == ["old"]
+    assert not cache.local.in_outage
+
+
+def test_a_reader_that_never_comes_back_is_given_up(cache, clock):
+    """A client without a time-out may hang for ever: somebody else finds out that the server is back."""
+    assert cache.get("stale") == "old"
+    clock.move(1)
+    heal()
+    RemoteDouble.pause = pause = Pause()
+    prober = threading.Thread(target=cache.get, args=["stale"])
+    prober.start()
+    pause.wait()
+    clock.move(GIVEN_UP)
+    cache.remote.set("stale", "new")
+    assert cache.get("stale") == "new"
+    pause.release()
+    prober.join()
+    assert cache.get("stale") == "new"
+
+
+def test_tasks_that_wait_for_their_thread_look_again(make_cache, monkeypatch):
+    """Sync remotes are read in one thread: who comes second there has heard of the first one's failure."""
+    cache = make_cache("locmem", REMOTE_ERRORS="ignore", RETRY_AFTER=60)
+    attempts = []
+
+    def failing(self, *args, **kwargs):
+        attempts.append(1)
+        raise ConnectionError
+
+    for name in ("get", "get_many", "has_key"):
+        monkeypatch.setattr(type(cache.remote), name, failing)
+
+    async def work():
+        reads = [cache.aget(str(number)) for number in range(50)]
+        reads += [cache.aget_many([str(number)]) for number in range(50)]
+        reads += [cache.ahas_key(str(number)) for number in range(50)]
+        await asyncio.gather(*reads)
+
+    asyncio.run(work())
+    assert len(attempts) == 1
+    assert not cache._tier.tokens
+
+
+def test_a_cancelled_attempt_is_one(cache, clock):
+    """The next is made RETRY_AFTER later, not at once and not never."""
+    assert cache.get("stale") == "old"
+    clock.move(1)
+    heal()
+
+    async def work():
+        RemoteDouble.pause = pause = Pause()
+        prober = asyncio.ensure_future(cache.aget("stale"))
+        await pause.await_()
+        prober.cancel()
+        await asyncio.gather(prober, return_exceptions=True)
+
+    asyncio.run(work())
+    reads = RemoteDouble.reads
+    assert cache.get("stale") == "old"
+    assert RemoteDouble.reads == reads
+    clock.move(1)
+    cache.get("stale")
+    assert RemoteDouble.reads == reads + 1
+    assert not cache.local.in_outage
+
+
+def test_the_callers_mistake_is_no_attempt(cache, clock, monkeypatch):
+    """A key that cannot be, in an outage: the next reader tries."""
+    assert cache.get("stale") == "old"
+    clock.move(1)
+    RemoteDouble.broken_reads = InvalidCacheKey("no such key possible")
+    with pytest.raises(InvalidCacheKey):
+        cache.get("invalid")
+    assert cache.local.in_outage
+    heal()
+    cache.get("stale")
+    assert not cache.local.in_outage
+
+
+def test_who_began_before_it_ended_begins_none(cache, clock, log):
+    """A reader that has hung for the whole outage and fails after it tells nothing new."""
+    heal()
+    RemoteDouble.pause = pause = Pause()
+
+    def read():
+        with pytest.raises(ConnectionError, match="timed out"):
+            cache.get("cold")
+
+    late = threading.Thread(target=read)
+
+    def hang():
+        pause_stop()
+        raise ConnectionError("timed out")
+
+    pause_stop, pause.stop = pause.stop, hang
+    late.start()
+    pause.wait()
+    fail()
+    clock.move(0.1)
+    assert cache.get("stale") == "old"
+    clock.move(1)
+    heal()
+    cache.get("stale")
+    assert not cache.local.in_outage
+    pause.release()
+    late.join()
+    assert not cache.local.in_outage
+    assert len(log.lines) == 2
+
+
+def test_without_a_wait_between_attempts_all_try(make_cache, clock):
+    """RETRY_AFTER 0."""
+    cache = broken(make_cache, clock, RETRY_AFTER=0, STALE_IF_ERROR=60)
+    for _ in range(5):
+        assert cache.get("stale") == "old"
+    assert RemoteDouble.reads == 5
+
+
+def test_writes_are_always_tried(cache):
+    """In an outage too; and no write that succeeds ends the outage of reads."""
+    assert cache.get("stale") == "old"
+    cache.set("cold", "written")
+    assert cache.remote._cache
+    assert cache.local.in_outage
+    heal()
+    assert cache.remote.get("cold") == "written"
+
+
+# --- answered with what ---
+
+
+def test_a_stale_copy_is_served_for_so_long(cache, clock, mode):
+    """STALE_IF_ERROR past its deadline, and no longer."""
+    clock.move(59.9)
+    assert mode(cache).get("stale") == "old"
+    clock.move(0.1)
+    with pytest.raises(ConnectionError):
+        mode(cache).get("stale")
+    with pytest.raises(ConnectionError):
+        mode(cache).get_many(["stale"])
+    with pytest.raises(ConnectionError):
+        mode(cache).has_key("stale")
+
+
+def test_without_stale_if_error_there_is_none(make_cache, clock, mode):
+    """The default."""
+    cache = broken(make_cache, clock)
+    with pytest.raises(ConnectionError):
+        mode(cache).get("stale")
+
+
+@pytest.mark.parametrize("kind", ["django-redis", "django"])
+def test_not_past_the_remotes_own_expiry(make_cache, clock, kind, monkeypatch):
+    """A stale copy does not outlive the remote entry either."""
+    cache = make_cache(kind, LOCAL_TIMEOUT=2, STALE_IF_ERROR=60, JITTER=0, REMOTE_ERRORS="ignore")
+    cache.set("short", [1], 10)
+    cache.set("long", [1], 1000)
+    assert cache.get_many(["short", "long"]) == {"short": [1], "long": [1]}
+    monkeypatch.setattr(
+        "tieredcache.readers.pipelined._ask", lambda *args, **kwargs: (_ for _ in ()).throw(redis.ConnectionError("gone"))
+    )
+    clock.move(9.9)
+    assert cache.get_many(["short", "long"]) == {"short": [1], "long": [1]}
+    clock.move(0.2)
+    assert cache.get_many(["short", "long"]) == {"long": [1]}
+
+
+def test_fresh_is_not_told_anything_stale(cache, mode):
+    """An error is the honest answer."""
+    assert mode(cache).get("stale") == "old"
+    with fresh(), pytest.raises(ConnectionError):
+        mode(cache).get("stale")
+    with fresh(max_age=60):
+        assert mode(cache).get("stale") == "old"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda cache: cache.delete("stale"),
+        lambda cache: cache.delete_many(["stale"]),
+        lambda cache: cache.clear(),
+        lambda cache: cache.set("stale", "new"),
+        lambda cache: cache.local.forget("stale"),
+        lambda cache: cache.local.clear(),
+    ],
+)
+@pytest.mark.parametrize("works", [True, False])
+def test_what_was_deleted_is_not_served(cache, mode, end, works):
+    """Even where the remote has never heard of it."""
+    assert mode(cache).get("stale") == "old"
+    if not works:
+        RemoteDouble.broken = ConnectionError("refused")
+    try:
+        end(cache)
+    except ConnectionError:
+        assert not works
+    with pytest.raises(ConnectionError):
+        mode(cache).get("stale")
+
+
+def test_every_reader_of_a_stale_copy_gets_its_own(make_cache, clock, mode):
+    """Unless values are shared."""
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, JITTER=0, STALE_IF_ERROR=60)
+    cache.set("1", ["old"])
+    cache.get("1")
+    clock.move(5)
+    fail()
+    found = mode(cache).get_many([1, "1"])
+    assert found == {1: ["old"], "1": ["old"]}
+    assert found[1] is not found["1"]
+    mode(cache).get("1").append("mutated")
+    assert mode(cache).get("1") == ["old"]
+
+
+def test_a_remembered_absence_is_served_stale_too(make_cache, clock, mode):
+    """It is what the remote has said last."""
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, MISS_TIMEOUT=5, JITTER=0, STALE_IF_ERROR=60)
+    assert cache.get("absent", "default") == "default"
+    clock.move(5)
+    fail()
+    assert mode(cache).get("absent", "default") == "default"
+    assert mode(cache).get_many(["absent"]) == {}
+    assert not mode(cache).has_key("absent")
+
+
+def test_absence_is_not_learned_from_an_outage(make_cache, clock, mode):
+    """A miss for want of a remote is not remembered."""
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, MISS_TIMEOUT=5, JITTER=0, REMOTE_ERRORS="ignore", RETRY_AFTER=1)
+    cache.set("key", "value")
+    fail()
+    assert mode(cache).get("key") is None
+    assert mode(cache).get_many(["key"]) == {}
+    assert not mode(cache).has_key("key")
+    heal()
+    clock.move(1)
+    assert mode(cache).get("key") == "value"
+
+
+def test_get_many_with_and_without_copies(make_cache, clock, mode):
+    """All or an error; under "ignore" those that there are, in the order asked for."""
+    cache = broken(make_cache, clock, STALE_IF_ERROR=60)
+    with pytest.raises(ConnectionError):
+        mode(cache).get_many(["cold", "stale"])
+    heal()
+    cache = broken(make_cache, clock, STALE_IF_ERROR=60, REMOTE_ERRORS="ignore")
+    assert mode(cache).get_many(["cold", "stale"]) == {"stale": "old"}
+
+
+def test_stats_of_an_outage(make_cache, clock):
+    """Stale copies are hits of the local tier; what nobody answers is a miss."""
+    cache = broken(make_cache, clock, STALE_IF_ERROR=60, REMOTE_ERRORS="ignore")
+    before = cache.stats()
+    for _ in range(3):
+        cache.get("stale")
+        cache.get("cold")
+    after = cache.stats()
+    assert after.hits - before.hits == 3
+    assert after.stale_served - before.stale_served == 3
+    assert after.misses - before.misses == 3
+    assert after.remote_errors - before.remote_errors == 1
+    assert after.remote_hits == before.remote_hits
+
+
+def test_once_for_a_process_means_no_queue_in_an_outage(make_cache):
+    """What is made and cannot be kept is made by all who want it, not by one after the other."""
+    cache = make_cache(DOUBLE, REMOTE_ERRORS="ignore")
+    fail()
+    RemoteDouble.broken = ConnectionError("refused")
+    first, together = Pause(), threading.Barrier(8)
+
+    def lead():
+        first.stop()
+        return "made"
+
+    def follow():
+        together.wait(10)
+        return "made"
+
+    answers = []
+    leader = threading.Thread(target=lambda: answers.append(cache.get_or_set("key", lead)))
+    leader.start()
+    first.wait()
+    others = [threading.Thread(target=lambda: answers.append(cache.get_or_set("key", follow))) for _ in range(8)]
+    for other in others:
+        other.start()
+    first.release()
+    for thread in [leader, *others]:
+        thread.join(20)
+    assert answers == ["made"] * 9
+
+
+# --- errors ---
+
+
+def test_the_error_of_who_was_not_let_through(cache, mode):
+    """It names the outage, is caught as the client's own, chains that, and keeps no frames alive."""
+
+    class Request:
+        pass
+
+    def view():
+        request = Request()
+        requests.append(weakref.ref(request))
+        with pytest.raises(redis.ConnectionError):
+            mode(cache).get("cold")
+
+    requests = []
+    fail(redis.ConnectionError("Error 111 connecting"))
+    view()
+    RemoteDouble.broken_reads = None
+    with pytest.raises(redis.ConnectionError) as caught:
+        mode(cache).get("cold")
+    error = caught.value
+    assert isinstance(error, RemoteOutage)
+    assert "'remote'" in str(error)
+    assert "redis" in type(error.__cause__).__module__
+    assert str(error.__cause__) == "Error 111 connecting"
+    assert error.__cause__.__traceback__ is None
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (RemoteOutage, str(error))
+    gc.collect()
+    assert requests[0]() is None
+
+
+class Odd(Exception):
+    """An error that cannot be made again from what it says."""
+
+    __slots__ = ("code",)
+
+    def __new__(cls, code, *, text):
+        self = super().__new__(cls, text)
+        self.code = code
+        return self
+
+    def __init__(self, code, *, text):
+        pass
+
+
+class Numbered(OSError):
+    pass
+
+
+@pytest.mark.parametrize("error", [Odd(5, text="odd"), Numbered(111, "refused"), ConnectionInterrupted(connection=None)])
+def test_errors_of_any_class(cache, error):
+    """What an error's class wants of its constructor is not ours to know."""
+    if isinstance(error, ConnectionInterrupted):
+        error.__cause__ = valkey.ConnectionError("refused")
+    fail(error)
+    for _ in range(2):
+        with pytest.raises(Exception, match=r"odd|refused") as caught:
+            cache.get("cold")
+    assert isinstance(caught.value, RemoteOutage)
+    assert getattr(caught.value, "errno", None) in {None, 111}
+
+
+def interrupted(cause):
+    error = ConnectionInterrupted(connection=None)
+    error.__cause__ = cause
+    return error
+
+
+FAILURES = [
+    ConnectionRefusedError(111, "refused"),
+    ConnectionResetError(104, "reset"),
+    TimeoutError("timed out"),
+    socket.gaierror(-2, "unknown host"),
+    EOFError(),
+    *[
+        error
+        for client in (redis, valkey)
+        for error in (
+            client.ConnectionError("refused"),
+            client.ConnectionError("No connection available."),
+            client.TimeoutError("timed out"),
+            client.BusyLoadingError("loading"),
+            client.AuthenticationError("NOAUTH"),
+            client.exceptions.InvalidResponse("garbage"),
+            client.exceptions.ReadOnlyError("read only"),
+            client.exceptions.OutOfMemoryError("oom"),
+            client.exceptions.NoPermissionError("no"),
+            client.exceptions.ClusterDownError("down"),
+            client.exceptions.MasterDownError("down"),
+            client.exceptions.TryAgainError("later"),
+            client.exceptions.MovedError("1 host:1"),
+            client.ResponseError("MISCONF errors writing to disk"),
+            client.ResponseError("WRONGPASS invalid"),
+            client.ResponseError("BUSY running a script"),
+        )
+    ],
+    redis.exceptions.RedisClusterException("no node"),
+    interrupted(valkey.ConnectionError("refused")),
+    pymemcache.exceptions.MemcacheUnexpectedCloseError(),
+    pymemcache.exceptions.MemcacheServerError("out of memory"),
+    pymemcache.exceptions.MemcacheError("All servers seem to be down right now"),
+    db.OperationalError("server closed the connection"),
+    db.InterfaceError("connection already closed"),
+    type("OfAnotherClient", (Exception,), {})("down"),
+]
+MISTAKES = [
+    InvalidCacheKey("too long"),
+    ValueError("Key not found"),
+    TypeError("unexpected keyword"),
+    AttributeError("no such method"),
+    KeyError("unknown"),
+    NotImplementedError(),
+    RuntimeError("event loop is closed"),
+    *[
+        error
+        for client in (redis, valkey)
+        for error in (
+            client.DataError("no such type"),
+            client.ResponseError("WRONGTYPE Operation against a key"),
+            client.ResponseError("value is not an integer or out of range"),
+            client.exceptions.NoScriptError("no script"),
+            client.exceptions.LockError("not held"),
+        )
+    ],
+    interrupted(valkey.ResponseError("WRONGTYPE")),
+    pymemcache.exceptions.MemcacheIllegalInputError("no spaces"),
+    db.ProgrammingError("no such table"),
+    asyncio.CancelledError(),
+    KeyboardInterrupt(),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_what_is_a_failure(error):
+    """Of the remote: it begins an outage, and is ignored where errors are."""
+    assert is_remote_error(error)
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=repr)
+def test_what_is_none(error, make_cache):
+    """But somebody's mistake: raised whatever REMOTE_ERRORS says, and no outage."""
+    assert not is_remote_error(error)
+    cache = make_cache(DOUBLE, REMOTE_ERRORS="ignore")
+    RemoteDouble.broken = error
+    with pytest.raises(type(error)):
+        cache.set("key", 1)
+    if isinstance(error, (LookupError, TypeError, ValueError, AttributeError)) and not isinstance(error, InvalidCacheKey):
+        return  # in a read these are values that do not decode
+    fail(error)
+    with pytest.raises(type(error)):
+        cache.get("key")
+    assert not cache.local.in_outage
+    assert cache.stats().remote_errors == 0
+
+
+# --- real servers that refuse ---
+
+
+def tier_over(url, **options):
+    remote = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, **options.pop("remote", {})}
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": options}
+    return override_settings(CACHES={"default": tiered, "remote": remote})
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "undo"),
+    [
+        ("CONFIG SET maxmemory 1", redis.exceptions.OutOfMemoryError, "CONFIG SET maxmemory 0"),
+        ("REPLICAOF 127.0.0.1 1", redis.exceptions.ReadOnlyError, "REPLICAOF NO ONE"),
+    ],
+)
+def test_a_server_that_refuses_writes(own_valkey, log, command, kind, undo):
+    """Reads go on; writes raise, or are ignored and logged once until one succeeds."""
+    control = redis.Redis.from_url(own_valkey)
+    with tier_over(own_valkey, LOCAL_TIMEOUT=0):
+        cache = caches["default"]
+        cache.set("key", "value")
+        cache.set("number", 1)
+        control.execute_command(*command.split())
+        with pytest.raises(kind):
+            cache.set("key", "new")
+        with pytest.raises(kind):
+            cache.incr("number")
+        assert cache.get("key") == "value"
+        assert not log.lines
+    with tier_over(own_valkey, LOCAL_TIMEOUT=0, REMOTE_ERRORS="ignore"):
+        cache = caches["default"]
+        for _ in range(3):
+            assert cache.set("key", "new") is None
+            assert cache.add("other", "new") is False
+            assert cache.set_many({"key": 1, "other": 2}) == ["key", "other"]
+            assert cache.get("key") == "value"
+            with pytest.raises(ValueError, match="'number' not changed"):
+                cache.incr("number")
+        assert len(log.lines) == 1
+        assert kind.__name__ in log.lines[0]
+        control.execute_command(*undo.split())
+        cache.set("key", "new")
+        assert cache.get("key") == "new"
+        assert len(log.lines) == 2
+    control.close()
+
+
+def test_a_server_that_wants_a_password(own_valkey, log):
+    """Credentials that were changed under the site are an outage."""
+    control = redis.Redis.from_url(own_valkey)
+    control.config_set("requirepass", "secret")
+    with tier_over(own_valkey, REMOTE_ERRORS="ignore"):
+        assert caches["default"].get("key") is None
+        assert caches["default"].local.in_outage
+    assert "Authentication" in log.lines[0]
+    control.close()
+
+
+def test_a_pool_that_is_exhausted(own_valkey, log):
+    """All connections in use: as if there were no server."""
+    options = {"CONNECTION_POOL_KWARGS": {"max_connections": 1}}
+    with tier_over(own_valkey, REMOTE_ERRORS="ignore", remote={"OPTIONS": options}):
+        cache = caches["default"]
+        cache.set("key", "value")
+        pool = cache.remote.client.get_client().connection_pool
+        taken = pool.get_connection()
+        assert cache.get("key") is None
+        assert cache.local.in_outage
+        pool.release(taken)
+
+
+@pytest.fixture
+def own_valkey():
+    """A server that a test may change."""
+    from example_project import servers
+
+    with servers.valkey() as url:
+        yield url
+
+
+# --- remotes that swallow their errors ---
+
+
+def test_a_remote_that_swallows_its_errors_is_told_apart(make_cache, clock, monkeypatch, mode, log):
+    """django-redis' IGNORE_EXCEPTIONS: a stale copy where there is one, else the miss that it would say; one attempt."""
+    remote = {"OPTIONS": {"IGNORE_EXCEPTIONS": True}}
+    cache = make_cache("django-redis", remote_alias=remote, LOCAL_TIMEOUT=5, STALE_IF_ERROR=60, MISS_TIMEOUT=5, JITTER=0)
+    cache.set("stale", "old")
+    cache.get("stale")
+    clock.move(5)
+    attempts = []
+
+    def ask(*args, **kwargs):
+        attempts.append(1)
+        raise redis.ConnectionError("refused")
+
+    monkeypatch.setattr("tieredcache.readers.pipelined._ask", ask)
+    for _ in range(3):
+        assert mode(cache).get("stale") == "old"
+        assert mode(cache).get("cold", "default") == "default"
+        assert mode(cache).get_many(["cold", "stale"]) == {"stale": "old"}
+    assert len(attempts) == 1
+    assert len(log.lines) == 1
+    monkeypatch.undo()
+
+
+def test_the_misses_of_a_client_that_does_not_try(make_cache, clock, log):
+    """pymemcache calls it a miss while it holds back: no reason to end an outage, or to drop the stale copy."""
+    remote = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": "127.0.0.1:1"}
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"STALE_IF_ERROR": 60, "RETRY_AFTER": 0}}
+    with override_settings(CACHES={"default": tiered, "remote": {**remote, "OPTIONS": {"retry_timeout": 3600}}}):
+        cache = caches["default"]
+        with cache._fill("stale", "stale") as fill:
+            fill.keep("old", None)
+        clock.move(5)
+        assert [cache.get("stale") for _ in range(5)] == ["old"] * 5
+        assert cache.get("cold") is None
+        assert cache.get_many(["cold", "stale"]) == {"stale": "old"}
+        assert cache.local.in_outage
+        assert len(log.lines) == 1
+
+
+# --- logging ---
+
+
+def test_ten_minutes_at_a_thousand_requests_a_second_are_two_lines(make_cache, clock, log):
+    """With the cause, the length and the counts; reads and writes alike."""
+    cache = broken(make_cache, clock, STALE_IF_ERROR=3600, REMOTE_ERRORS="ignore")
+    RemoteDouble.broken = ConnectionError("refused")
+    for number in range(600_000):
+        cache.get("stale")
+        if number % 1000 == 0:
+            cache.set("written", number)
+        clock.move(0.001)
+    heal()
+    RemoteDouble.broken = None
+    clock.move(1)
+    cache.get("stale")
+    cache.set("written", 1)
+    begin, end = log.lines
+    assert "'remote'" in begin
+    assert "ConnectionError: refused" in begin
+    assert "601.0 s" in end
+    assert 590 <= cache.stats().remote_errors - 600 <= 601
+
+
+def test_an_outage_that_a_write_meets_first(make_cache, clock, log):
+    """Is one outage, and two lines."""
+    cache = broken(make_cache, clock, STALE_IF_ERROR=3600, REMOTE_ERRORS="ignore")
+    RemoteDouble.broken = ConnectionError("refused")
+    cache.set("written", 1)
+    cache.get("stale")
+    cache.get("stale")
+    assert RemoteDouble.reads == 1
+    heal()
+    RemoteDouble.broken = None
+    clock.move(1)
+    cache.get("stale")
+    cache.set("written", 1)
+    assert len(log.lines) == 2
+
+
+def test_a_value_that_does_not_decode_is_told_of_once(make_cache, log, mode, valkey_url):
+    """For each key, until it is set again."""
+    cache = make_cache("django-redis", LOCAL_TIMEOUT=0, MAX_ENTRIES=3)
+    raw = cache.remote.client.get_client()
+    for key in "ab":
+        raw.set(cache.remote.make_key(key), b"no pickle")
+    for _ in range(3):
+        assert mode(cache).get("a", "default") == "default"
+        assert mode(cache).get_many(["a", "b"]) == {}
+    assert len(log.lines) == 2
+    assert "'a'" in log.lines[0]
+    assert "UnpicklingError" in log.lines[0]
+    cache.set("a", "text")
+    assert mode(cache).get("a") == "text"
+    raw.set(cache.remote.make_key("a"), b"no pickle")
+    assert mode(cache).get("a") is None
+    assert len(log.lines) == 3
+    for number in range(100):
+        raw.set(cache.remote.make_key(f"key{number}"), b"no pickle")
+        cache.get(f"key{number}")
+    assert len(cache._tier.undecodable) <= 3
+    assert cache.stats().remote_errors == 0
+    assert not cache.local.in_outage
+
+
+# --- chains, forks ---
+
+
+def test_a_chain_has_one_gate(clock, log, mode):
+    """That of the tier next to the remote: the one above asks it, and is answered at once."""
+    upper = {"BACKEND": TIERED, "LOCATION": "lower", "OPTIONS": {"LOCAL_TIMEOUT": 2, "STALE_IF_ERROR": 60, "JITTER": 0}}
+    lower = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 5, "JITTER": 0}}
+    with override_settings(CACHES={"default": upper, "lower": lower, "remote": DOUBLE}):
+        cache = caches["default"]
+        cache.clear()
+        cache.set("stale", "old")
+        assert mode(cache).get("stale") == "old"
+        clock.move(6)
+        fail()
+        RemoteDouble.reads = 0
+        for _ in range(5):
+            assert mode(cache).get("stale") == "old"
+            with pytest.raises(ConnectionError):
+                mode(cache).get("cold")
+        assert RemoteDouble.reads == 1
+        heal()
+        cache.remote.remote.set("stale", "new")
+        clock.move(1)
+        assert mode(cache).get("stale") == "new"
+        assert len(log.lines) == 2
+
+
+def test_a_chain_remembers_no_absence_of_an_outage(clock, mode):
+    """A lower tier that ignores errors says "missing": that is no news of the key."""
+    upper = {"BACKEND": TIERED, "LOCATION": "lower", "OPTIONS": {"MISS_TIMEOUT": 5, "JITTER": 0}}
+    lower = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"REMOTE_ERRORS": "ignore", "JITTER": 0}}
+    with override_settings(CACHES={"default": upper, "lower": lower, "remote": DOUBLE}):
+        cache = caches["default"]
+        cache.clear()
+        cache.set("key", "value")
+        fail()
+        assert mode(cache).get("key") is None
+        assert mode(cache).get_many(["key"]) == {}
+        heal()
+        clock.move(1)
+        assert mode(cache).get("key") == "value"
+
+
+def test_a_child_tries_for_itself(cache):
+    """What the parent's threads were doing is none of its business."""
+    assert cache.get("stale") == "old"
+    cache._tier.after_fork()
+    heal()
+    RemoteDouble.reads = 0
+    cache.get("stale")
+    assert RemoteDouble.reads == 1
+
+
+def test_twenty_outages_leave_nothing_behind(cache, clock, mode):
+    """No tokens, no flights, no memory of it."""
+    for _ in range(20):
+        fail()
+        for number in range(50):
+            with pytest.raises(ConnectionError):
+                mode(cache).get(f"cold{number}")
+            assert mode(cache).get("stale") == "old"
+        heal()
+        clock.move(1)
+        cache.get("cold")
+        cache.set("stale", "old")
+        cache.get("stale")
+        clock.move(5)
+    assert not cache._tier.tokens
+    assert cache._tier.gate.outage is None
+    assert len(cache.local) == 1
