@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml.
 READY = $(VENV)/ready
 
-.PHONY: demo test lint bench staleness read-your-writes stress destructors crash clean help
+.PHONY: demo test lint bench staleness chaos read-your-writes stress destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -26,6 +26,9 @@ bench: $(READY)-bench  ## the cost of a hit against the floor
 
 staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")
 	$(BIN)/python -m benchmarks.staleness $(ARGS)
+
+chaos: $(READY)-chaos  ## servers broken under traffic, in eight ways; seven minutes (ARGS="--short")
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 read-your-writes: $(READY)-test  ## a thousand times post, redirect, look: on gunicorn and uvicorn workers
 	TURNS=1000 $(BIN)/python -m pytest tests/test_workers.py -q -s

@@ -15,20 +15,26 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 HOST = "127.0.0.1"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that was free a moment ago, and that this process has not been given before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def valkey_binary() -> str:
@@ -38,11 +44,10 @@ def valkey_binary() -> str:
     return str(get_binary_path())
 
 
-@contextlib.contextmanager
-def running(
+def launch(
     command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None
-) -> Iterator[int]:
-    """Run ``command``, a server on ``port``, until the block ends; yields the port once it answers.
+) -> subprocess.Popen[bytes]:
+    """Start ``command``, a server on ``port``, and wait until it answers; raises ``RuntimeError`` where it does not.
 
     In a session of its own, so that Ctrl-C reaches only this process, which then stops the server, and all of its workers.
     """
@@ -51,19 +56,28 @@ def running(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
         )
         try:
-            deadline = time.monotonic() + seconds
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    output.seek(0)
-                    message = f"{command[0]} did not start on port {port}:\n{output.read().decode(errors='replace')}"
-                    raise RuntimeError(message)
-                time.sleep(0.02)  # until the server listens; it does not tell
-            yield port
-        finally:
-            _stop(process)
+            if not _awaited(process, port, seconds):
+                output.seek(0)
+                problem = output.read().decode(errors="replace")
+                raise RuntimeError(f"{command[0]} did not start on port {port}:\n{problem}")  # noqa: TRY301
+        except BaseException:
+            stop(process)
+            raise
+    return process
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _awaited(process: subprocess.Popen[bytes], port: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)  # until the server listens; it does not tell
+    time.sleep(0.02)  # where another one listens there, this one ends now
+    return process.poll() is None
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server and whatever it has started."""
     process.terminate()
     try:
         process.wait(5)
@@ -76,62 +90,108 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+@contextlib.contextmanager
+def running(
+    command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Run ``command``, a server on ``port``, until the block ends; yields the port once it answers."""
+    process = launch(command, port, seconds=seconds, environment=environment)
+    try:
+        yield port
+    finally:
+        stop(process)
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
 
 
+def valkey_command(port: int, directory: str, binary: str | None = None) -> list[str]:
+    """What starts a Valkey server without persistence. A replica does write a file, and any server reads one that it finds.
+
+    ``directory``: an empty one.
+    """
+    command = [binary or valkey_binary(), "--bind", HOST, "--port", str(port), "--dir", directory]
+    return [*command, "--save", "", "--appendonly", "no"]
+
+
 @contextlib.contextmanager
 def valkey(*options: str, binary: str | None = None) -> Iterator[str]:
     """A Valkey server (``binary``: another of its kind, such as redis-server) without persistence; yields its URL."""
     port = free_port()
-    command = [binary or valkey_binary(), "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
-    with running([*command, *options], port):
+    with (
+        tempfile.TemporaryDirectory(prefix="tieredcache-") as directory,
+        running([*valkey_command(port, directory, binary), *options], port),
+    ):
         yield f"redis://{HOST}:{port}"
+
+
+def memcached_command(port: int) -> list[str]:
+    """What starts Memcached."""
+    return [shutil.which("memcached") or "memcached", "-l", HOST, "-p", str(port), "-U", "0", "-u", "nobody"]
 
 
 @contextlib.contextmanager
 def memcached() -> Iterator[str]:
     """A Memcached server; yields its address."""
     port = free_port()
-    command = [shutil.which("memcached") or "memcached", "-l", HOST, "-p", str(port), "-U", "0", "-u", "nobody"]
-    with running(command, port):
+    with running(memcached_command(port), port):
         yield f"{HOST}:{port}"
 
 
 @contextlib.contextmanager
 def cluster(size: int = 3) -> Iterator[str]:
     """A Valkey Cluster of ``size`` primaries; yields the URL of one node."""
-    import valkey as client
-
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))
-        nodes = []
+        ports = []
         for number in range(size):
             options = ["--cluster-enabled", "yes", "--cluster-config-file", str(directory / f"{number}.conf")]
             # The bus takes a port too: by default ten thousand above, which may not exist.
             url = stack.enter_context(valkey(*options, "--cluster-port", str(free_port())))
-            nodes.append(stack.enter_context(client.Valkey.from_url(url)))
-        for number, node in enumerate(nodes):
-            first, last = 16384 * number // size, 16384 * (number + 1) // size - 1
+            ports.append(int(url.rpartition(":")[2]))
+        join_cluster(ports, size)
+        yield f"redis://{HOST}:{ports[0]}"
+
+
+def join_cluster(ports: list[int], primaries: int) -> None:
+    """Make one cluster of the nodes on ``ports``: the first are the primaries, the rest their replicas."""
+    import valkey as client
+
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(client.Valkey(HOST, port)) for port in ports]
+        for number, node in enumerate(nodes[:primaries]):
+            first, last = 16384 * number // primaries, 16384 * (number + 1) // primaries - 1
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             node.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        for node in nodes[1:]:
-            port = node.connection_pool.connection_kwargs["port"]
+        for port, node in zip(ports[1:], nodes[1:], strict=True):
             bus = node.execute_command("CONFIG", "GET", "cluster-port")
             bus_port = bus[b"cluster-port"] if isinstance(bus, dict) else bus[1]
             nodes[0].execute_command("CLUSTER", "MEET", HOST, port, int(bus_port))
-        deadline = time.monotonic() + 20
-        while not all(_knows_all(node, size) for node in nodes):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the cluster did not come together")
-            time.sleep(0.05)  # until the nodes have met; they do not tell
-        yield f"redis://{HOST}:{nodes[0].connection_pool.connection_kwargs['port']}"
+        _await_cluster(nodes)
+        for number, node in enumerate(nodes[primaries:]):
+            node.execute_command("CLUSTER", "REPLICATE", nodes[number % primaries].execute_command("CLUSTER", "MYID"))
+        for node in nodes[primaries:]:
+            _await(lambda node=node: node.info("replication")["master_link_status"] == "up")
+        _await_cluster(nodes)
 
 
-def _knows_all(node: object, size: int) -> bool:
-    info = node.execute_command("CLUSTER", "INFO")  # type: ignore[attr-defined]
+def _await_cluster(nodes: list[Any]) -> None:
+    _await(lambda: all(_knows_all(node, len(nodes)) for node in nodes))
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the cluster did not come together")
+        time.sleep(0.05)  # until the nodes have met; they do not tell
+
+
+def _knows_all(node: Any, size: int) -> bool:
+    info = node.execute_command("CLUSTER", "INFO")
     text = info if isinstance(info, dict) else dict(line.split(":") for line in info.decode().split())
     return text["cluster_state"] == "ok" and int(text["cluster_known_nodes"]) == size
 

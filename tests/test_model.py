@@ -208,7 +208,7 @@ class FailingMachine(TieredMachine):
     def __init__(self):
         super().__init__()
         RemoteDouble.broken = RemoteDouble.broken_reads = None
-        self.cache._tier.after_fork()  # no outage left over from the example before
+        self.cache._tier.gate.after_fork()  # no outage left over from the example before
         self.outage = False
         self.reads = RemoteDouble.reads
 

@@ -42,7 +42,7 @@ def make_tier(request, clock):
 
 
 def keep_a_stale_copy(cache, clock):
-    with cache._fill("key", "key") as fill:
+    with cache._fill("key", "key", None) as fill:
         fill.keep("copy", None)
     clock.move(10)
 

@@ -118,7 +118,7 @@ def test_a_chain_keeps_nothing_for_longer_than_what_it_read(clock, monkeypatch):
             return value
 
         monkeypatch.setattr(type(middle), "get", slow)
-        value, life = top._reader().get(middle, "key", None)
+        value, life, _ = top._reader().get(middle, "key", None)
         assert value == 1
         assert life == 0
 

@@ -1,7 +1,7 @@
 """Answers cache reads from the process's own memory and falls through to any Django cache."""
 
+from tieredcache.failures import RemoteOutage
 from tieredcache.freshness import fresh
-from tieredcache.outages import RemoteOutage
 from tieredcache.stats import Stats
 
 __all__ = ["RemoteOutage", "Stats", "fresh"]

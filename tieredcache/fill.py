@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from tieredcache.entries import FOREVER, MISSING, UNKNOWN, UNREADABLE, AbsentEntry, Entry, PickledEntry
 from tieredcache.failures import Swallowed, is_remote_error
 from tieredcache.isolation import is_immutable
+from tieredcache.outages import WHOLE, Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
     from typing import Self
 
     from tieredcache.outages import Outage
@@ -27,15 +28,15 @@ class RemoteRead:
     ``result()`` is that, or what stands in for it, or raises.
     """
 
-    __slots__ = ("_noted", "_outage", "_probed", "_started", "_tier", "answer")
+    __slots__ = ("_noted", "_outage", "_seen", "_tier", "answer", "attempt")
 
-    def __init__(self, tier: LocalTier) -> None:
+    def __init__(self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable]) -> None:
         self._tier = tier
         self._outage: Outage | None = None
-        self._probed: Outage | None = None
+        self._seen: Outage | None = None
         self._noted = False
         self.answer: Any = UNKNOWN
-        self._started = clock()
+        self.attempt = Attempt(local_key, server)
 
     def __enter__(self) -> Self:
         return self
@@ -43,29 +44,39 @@ class RemoteRead:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         self.release()
         if error is None or self._noted:
+            self.settle(None)  # where it was answered in a way that tells nothing
+            return False
+        if not is_remote_error(error, self._tier.packages):
+            # A cancellation is not the end: the thread that reads for a task goes on, and will tell.
+            self._noted = isinstance(error, Exception)
+            self.settle(error)
             return False
         self._noted = True
-        gate = self._tier.gate
-        if not is_remote_error(error):
-            gate.abandoned(error, self._probed)
-            return False
         self._tier.remote_errors.add()
-        gate.failed(error, self._started, self._probed)
+        return self.failed(error)
+
+    def settle(self, error: BaseException | None) -> None:
+        """Let the next reader try, where this one was let through to and has not told how it went."""
+        if self.attempt.outage is not None:
+            self._tier.gate.abandoned(error, self.attempt)
+
+    def failed(self, error: BaseException) -> bool:
+        """Tell the gate that the remote has failed; whether something stands in for its answer."""
+        self._tier.gate.failed(error, self.attempt)
         return self.do_without(ignore=isinstance(error, Swallowed))
 
     def admitted(self) -> bool:
         """Whether the remote may be tried; where not, what stands in for its answer is found."""
-        admitted, outage = self._tier.gate.admit()
-        if admitted or outage is None:
-            self._probed = outage
-            return True
-        self._outage = outage
-        self.do_without(ignore=outage.swallowed)
-        return False
+        gate = self._tier.gate
+        self._seen = gate.outage
+        self._outage = gate.admit(self.attempt)
+        if self._outage is not None:
+            self.do_without(ignore=self._outage.swallowed)
+        return self._outage is None
 
     def still_admitted(self) -> bool:
         """The same a while later, in another thread: an outage may have begun since."""
-        return self._tier.gate.outage is self._probed or self.admitted()
+        return self._tier.gate.outage is self._seen or self.admitted()
 
     def result(self) -> Any:
         """The answer; raises ``RemoteOutage`` where the remote was not tried and nothing stands in for its answer."""
@@ -84,19 +95,15 @@ class RemoteRead:
 class Look(RemoteRead):
     """One read of whether a key exists."""
 
-    __slots__ = ("_key",)
-
-    def __init__(self, tier: LocalTier, local_key: Hashable) -> None:
-        super().__init__(tier)
-        self._key = local_key
+    __slots__ = ()
 
     def tell(self, known: Any) -> None:
         """The remote's answer."""
-        self._tier.gate.succeeded()
+        self._tier.gate.succeeded(self.attempt)
         self.answer = known
 
     def do_without(self, *, ignore: bool = False) -> bool:
-        stale = self._tier.stale(self._key)
+        stale = self._tier.stale(self.attempt.local_key)
         if stale is not UNKNOWN:
             self.answer = stale is not MISSING
         elif ignore or self._tier.options.ignore_errors:
@@ -111,24 +118,25 @@ class Fill(RemoteRead):
     here; ``0``: it is not kept.
     """
 
-    __slots__ = ("_key", "_token", "share", "timeout")
+    __slots__ = ("_token", "share", "timeout")
 
-    def __init__(self, tier: LocalTier, local_key: Hashable, timeout: float, *, share: bool) -> None:
-        self._key = local_key
+    def __init__(
+        self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable], timeout: float, *, share: bool
+    ) -> None:
         self.timeout = timeout
         self.share = share
         # Shared by all who read this key now. Who shares the token of an earlier reader is only more careful than needed.
         self._token = tier.tokens.setdefault(local_key, [None]) if timeout else None
-        super().__init__(tier)
+        super().__init__(tier, local_key, server)
 
     def release(self) -> None:
         tokens = self._tier.tokens
-        if self._token is not None and tokens.get(self._key) is self._token:
+        if self._token is not None and tokens.get(self.attempt.local_key) is self._token:
             # In between another reader may have got a token, which is then lost: its answer is not kept, no more.
-            tokens.pop(self._key, None)
+            tokens.pop(self.attempt.local_key, None)
 
     def do_without(self, *, ignore: bool = False) -> bool:
-        self.answer = self._tier.stale(self._key)
+        self.answer = self._tier.stale(self.attempt.local_key)
         if self.answer is UNKNOWN and (ignore or self._tier.options.ignore_errors):
             self._tier.misses.add()
             self.answer = MISSING
@@ -145,13 +153,14 @@ class Fill(RemoteRead):
         if value is UNREADABLE:
             tier.misses.add()
             tier.skipped.add()
-            if life is not None:
-                tier.gate.succeeded()
-                tier.tell_undecodable(self._key, life)
+            if isinstance(life, Swallowed):
+                self.do_without(ignore=True)
+            elif life is not None:
+                tier.tell_undecodable(self.attempt.local_key, life)
             return
-        tier.gate.succeeded()
+        tier.gate.succeeded(self.attempt)
         if tier.undecodable:
-            tier.undecodable.pop(self._key, None)
+            tier.undecodable.pop(self.attempt.local_key, None)
         timeout = self.timeout
         if value is MISSING:
             tier.misses.add()
@@ -166,27 +175,27 @@ class Fill(RemoteRead):
         if life is not None and life < timeout:
             timeout = life
         if expires is None:
-            expires = FOREVER if life is None else self._started + life
-        if not (timeout > 0 and self._store(value, self._started + timeout, expires)):
+            expires = FOREVER if life is None else self.attempt.started + life
+        if not (timeout > 0 and self._store(value, self.attempt.started + timeout, expires)):
             tier.skipped.add()
 
     def _store(self, value: Any, deadline: float, expires: float) -> bool:
         entry: Entry
         if value is MISSING:
-            entry = AbsentEntry(None, self._started)
+            entry = AbsentEntry(None, self.attempt.started)
         elif self.share or is_immutable(value):
-            entry = Entry(value, self._started, expires)
+            entry = Entry(value, self.attempt.started, expires)
         else:
             try:
                 pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
                 return False
-            entry = PickledEntry(pickled, self._started, expires)
+            entry = PickledEntry(pickled, self.attempt.started, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
         return bool(self._tier.within(lambda: self._publish(entry, deadline, dropped)))
 
     def _publish(self, entry: Entry, deadline: float, dropped: list[Any]) -> bool:
-        tier, key, token = self._tier, self._key, self._token
+        tier, key, token = self._tier, self.attempt.local_key, self._token
         # A token that is used up is registered until its reader is done: whose answer came first is kept.
         if not token or tier.busy or tier.tokens.get(key) is not token:
             return False
@@ -201,30 +210,74 @@ class Fill(RemoteRead):
         return True
 
     def _drop_expired(self) -> None:
-        entry = self._tier.index.get(self._key)
+        entry = self._tier.index.get(self.attempt.local_key)
         if entry is not None and not entry.is_live(clock()):
             entry.kill()
-            self._tier.drop(self._key, entry)
+            self._tier.drop(self.attempt.local_key, entry)
 
 
 class Fills(RemoteRead):
     """The reads of one ``get_many``: which keys to ask the remote for, and what to hand to the caller."""
 
     def __init__(self, tier: LocalTier) -> None:
-        super().__init__(tier)
-        self._fills: dict[Hashable, Fill] = {}
+        super().__init__(tier, None, lambda: WHOLE)
+        self._fills: dict[Hashable, tuple[Any, Fill]] = {}
         self._plan: list[tuple[Any, Hashable, Any]] = []
+        self._asking: list[Fill] = []
         self.asked: list[Any] = []
 
     def release(self) -> None:
-        for fill in self._fills.values():
+        for _, fill in self._fills.values():
             fill.release()
 
+    def failed(self, error: BaseException) -> bool:
+        servers: dict[Hashable, Fill] = {}
+        for fill in self._asking:
+            servers.setdefault(fill.attempt.server(), fill)  # the first was let through for the others
+        if len(servers) > 1:
+            self.settle(error)
+            self.answer = True  # each key by itself then: that shows which of the servers it was
+            return True
+        for fill in servers.values():
+            self._tier.gate.failed(error, fill.attempt)
+        return self.do_without(ignore=isinstance(error, Swallowed))
+
+    def settle(self, error: BaseException | None) -> None:
+        for fill in self._asking:
+            fill.settle(error)
+
     def do_without(self, *, ignore: bool = False) -> bool:
-        answered = [fill.do_without(ignore=ignore) for fill in self._fills.values()]
-        if all(answered):
+        if _all(fill.do_without(ignore=ignore) for fill in self._asking):
             self.answer = True
         return self.answer is not UNKNOWN
+
+    def admitted(self) -> bool:
+        gate = self._tier.gate
+        self._seen = gate.outage
+        self._ask_for(list(self._fills.values()))
+        if self._seen is not None:
+            self._outage = None
+            by_server: dict[Hashable, Outage | None] = {}  # those of one server go together
+            for fill in self._asking:
+                server = fill.attempt.server()
+                if server not in by_server:
+                    by_server[server] = gate.admit(fill.attempt)
+                    self._outage = self._outage or by_server[server]
+            pairs = list(self._fills.values())
+            asked = [(key, fill) for key, fill in pairs if by_server[fill.attempt.server()] is None]
+            refused = [(key, fill) for key, fill in pairs if by_server[fill.attempt.server()] is not None]
+            ignore = self._outage is not None and self._outage.swallowed
+            if not _all(fill.do_without(ignore=ignore) for _, fill in refused):
+                self._ask_for([])
+                return False
+            self._ask_for(asked)
+        if not self._asking:
+            self.answer = True
+        return bool(self._asking)
+
+    def _ask_for(self, pairs: list[tuple[Any, Fill]]) -> None:
+        self.asked = [key for key, _ in pairs]
+        self._asking = [fill for _, fill in pairs]
 
     def asks(self, local_key: Hashable) -> bool:
         """Whether it is to be asked for."""
@@ -233,29 +286,29 @@ class Fills(RemoteRead):
     @property
     def timeout(self) -> float:
         """The longest of the local timeouts, in seconds; ``0``: none of the answers will be kept."""
-        return max(fill.timeout for fill in self._fills.values())
+        return max(fill.timeout for fill in self._asking)
 
     def served(self, key: Any, local_key: Hashable, value: Any) -> None:
         """``key`` has been answered locally."""
         self._plan.append((key, local_key, value))
 
-    def ask(self, key: Any, local_key: Hashable, timeout: float, *, share: bool) -> None:
+    def ask(self, key: Any, local_key: Hashable, fill: Fill | None) -> None:
         """``key`` has to be asked for: once, where two keys are one to the remote (``1`` and ``"1"``)."""
-        if local_key not in self._fills:
-            self._fills[local_key] = Fill(self._tier, local_key, timeout, share=share)
-            self.asked.append(key)
+        if fill is not None:
+            self._fills[local_key] = (key, fill)
         self._plan.append((key, local_key, UNREADABLE))
 
     def keep(self, answers: Sequence[Answer]) -> None:
         """Keep the answers for ``asked``."""
-        for fill, answer in zip(self._fills.values(), answers, strict=True):
+        for fill, answer in zip(self._asking, answers, strict=True):
             fill.keep(*answer)
         self.answer = True
 
     def deliver(self, found: dict[Any, Any]) -> Iterator[Any]:
         """Put what was found into ``found``, in the order of the keys; yields the keys that must be read once more.
 
-        Those are the second names of keys that have two: each must have an object of its own.
+        Those are the second names of keys that have two: each must have an object of its own; and all of them, where one of
+        several servers has failed.
         """
         delivered = set()
         # Keys that are equal to Python and not to the remote (1 and True) take turns in one place of the result.
@@ -263,8 +316,10 @@ class Fills(RemoteRead):
         for key, local_key, answer in self._plan:
             value = answer
             if answer is UNREADABLE:
-                value = self._fills[local_key].answer
-                if local_key in delivered and not (value is MISSING or self._fills[local_key].share or is_immutable(value)):
+                fill = self._fills[local_key][1]
+                value = fill.answer
+                again = local_key in delivered and not (value is MISSING or fill.share or is_immutable(value))
+                if again or value is UNKNOWN:
                     if placed.get(key) != local_key:
                         yield key
                         placed[key] = local_key
@@ -273,3 +328,8 @@ class Fills(RemoteRead):
             if value is not MISSING:
                 found[key] = value
                 placed[key] = local_key
+
+
+def _all(answers: Iterator[bool]) -> bool:
+    """Whether all are true; unlike ``all`` it asks for each of them."""
+    return False not in list(answers)

@@ -4,19 +4,31 @@ An outage begins with a remote read that fails and ends with the next one that s
 through at a time, the next one ``RETRY_AFTER`` seconds after that one has failed. All others are told at once.
 
 Writes are always tried. Where they fail alone (a read-only replica, a server out of memory) and are swallowed, that is
-logged as an outage too, which the next write that succeeds ends; reads go on meanwhile.
+logged too, once, until they have succeeded for a while; reads go on meanwhile.
+
+Where a remote consists of servers that fail one by one (a cluster), only keys of those that have failed are kept from being
+read, and only reads of such keys end the outage.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 import threading
+import weakref
 from time import monotonic as clock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from tieredcache.failures import Swallowed, cause, without_frames
+from tieredcache.failures import Swallowed, cause, describe, outage_class, without_frames
 from tieredcache.stats import Counter
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from tieredcache.failures import RemoteOutage
+
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 logger = logging.getLogger("tieredcache")
 
 GIVEN_UP: Final = 10
@@ -24,31 +36,41 @@ GIVEN_UP: Final = 10
 may have no time-out, and the server be up again."""
 
 
-class RemoteOutage(Exception):  # noqa: N818 - what it is, in the word of the docs
-    """A read that was not tried, because the remote has failed a moment ago; ``__cause__`` is how it failed.
+QUIET: Final = 60
+"""Seconds without a failed write until writes are said to succeed again."""
 
-    It is an instance of the class of that error, too, so that who catches the client's errors catches this.
-    """
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteOutage, self.args
+WHOLE: Final = ""
+"""The server of all keys, where the remote is one or does not tell."""
 
 
 class Outage:
-    """One outage: when it began (monotonic seconds), why, what it has cost, and when the remote may be tried again."""
+    """One outage: when it began (monotonic seconds), why, what it has cost, and when the remote may be tried again.
 
-    def __init__(self, error: BaseException, *, of_reads: bool) -> None:
+    ``failing``: the servers that could not be read, each with the local key that was asked for.
+    """
+
+    def __init__(self, error: BaseException) -> None:
         self.began = clock()
         # Whether the remote would have called it a miss: then nobody is to see an error.
         self.swallowed = isinstance(error, Swallowed)
         self.error = without_frames(cause(error))
-        self.of_reads = of_reads
+        self.kind = outage_class(type(self.error))
+        self.failing: dict[Hashable, Hashable] = {}
         self.next_attempt = 0.0
         self.failed = Counter()
         self.spared = Counter()
+
+
+class Attempt:
+    """A reader at the gate. ``started``: its monotonic time. ``outage``: the one that it was let through in, to probe it."""
+
+    __slots__ = ("local_key", "outage", "server", "started")
+
+    def __init__(self, local_key: Hashable, server: Callable[[], Hashable]) -> None:
+        self.local_key = local_key
+        self.server = server  # called only in an outage: it takes a while
+        self.outage: Outage | None = None
+        self.started = clock()
 
 
 class Gate:
@@ -61,109 +83,140 @@ class Gate:
         self._remote = remote
         self._retry_after = retry_after
         self._leads_on = leads_on
+        self.after_fork()
+        _gates.add(self)
+
+    def after_fork(self) -> None:
+        """Open it in a child process: those who tried the remote are threads of the parent."""
         # Reentrant for destructors that the garbage collector runs here, and that use the cache.
         self._lock = threading.RLock()
-        self._last_end = -1.0
+        self._last_end = -math.inf
         self.outage: Outage | None = None
+        self._writes: Outage | None = None  # writes that fail while reads succeed, and nobody else tells of
+        self._last_write = 0.0
 
-    def admit(self) -> tuple[bool, Outage | None]:
-        """Whether a reader may try the remote, and the outage; of those let through in an outage there is one at a time.
+    def admit(self, attempt: Attempt) -> Outage | None:
+        """Let a reader try the remote, or not: then the outage is returned.
 
-        Who is let through tells how it went: ``succeeded``, ``failed`` or ``abandoned``.
+        Of those who are let through in an outage there is one at a time. Who is let through tells how it went:
+        ``succeeded``, ``failed`` or ``abandoned``.
         """
         outage = self.outage
-        if outage is None or not outage.of_reads:
-            return True, None
+        if outage is None or (WHOLE not in outage.failing and attempt.server() not in outage.failing):
+            return None
         now = clock()
         if now >= outage.next_attempt:
             with self._lock:
                 if self.outage is not outage:
-                    return True, None  # over
+                    return None  # over
                 if now >= outage.next_attempt:
+                    attempt.outage = outage
                     outage.next_attempt = now + GIVEN_UP * self._retry_after
-                    return True, outage
+                    return None
         outage.spared.add()
-        return False, outage
+        return outage
 
-    def failed(self, error: BaseException, started: float, probed: Outage | None) -> None:
-        """A read begun at the monotonic time ``started`` has failed; ``probed``: the outage that it was let through in."""
-        if self._leads_on or started < self._last_end:
+    def failed(self, error: BaseException, attempt: Attempt) -> None:
+        """A read has failed."""
+        if self._leads_on or attempt.started < self._last_end:
             return  # what it met is over: others have succeeded since
-        if self._note(error, of_reads=True, probed=probed):
+        server = attempt.server()
+        new = None if self.outage else Outage(error)  # made outside the lock: it calls the error's own code
+        with self._lock:
+            outage = self.outage or new or Outage(error)
+            begins = self.outage is None
+            if begins or attempt.outage is outage:
+                # Not for those who began before the outage: somebody else may be trying the remote now.
+                outage.next_attempt = clock() + self._retry_after
+            outage.failing[server] = attempt.local_key
+            self.outage = outage
+        attempt.outage = None
+        outage.failed.add()
+        if begins and self._writes is None:
             logger.warning(
                 "Outage of the remote cache %r: %s. One read tries it every %g s, the others do without it.",
                 self._remote,
-                describe(cause(error)),
+                describe(outage.error),
                 self._retry_after,
             )
 
-    def succeeded(self) -> None:
+    def succeeded(self, attempt: Attempt) -> None:
         """A read has succeeded."""
-        if self.outage is not None and self.outage.of_reads:
-            self._end()
+        outage = self.outage
+        if outage is None or attempt.started < outage.began:
+            return  # there is none, or what it saw was before it
+        here = attempt.server()
+        with self._lock:
+            for failing, failed_key in list(outage.failing.items()):
+                # The key too: another server may have taken over what it failed to get from this one.
+                if failing in {WHOLE, here} or failed_key == attempt.local_key:
+                    del outage.failing[failing]
+                    outage.next_attempt = 0.0  # for the next of them
+            if outage.failing or self.outage is not outage:
+                return
+            self.outage = self._writes = None
+            self._last_end = clock()
+        attempt.outage = None
+        self._tell_end(outage)
 
-    def abandoned(self, error: BaseException, probed: Outage | None) -> None:
-        """A read was given up, or never sent: a cancellation, or the caller's mistake."""
-        if probed is not None:
-            probed.next_attempt = clock() + (0 if isinstance(error, Exception) else self._retry_after)
+    def abandoned(self, error: BaseException | None, attempt: Attempt) -> None:
+        """A read was given up, or never sent, or nobody can tell how it went: a cancellation, the caller's mistake."""
+        outage, attempt.outage = attempt.outage, None
+        if outage is not None:
+            # Not at once after a cancellation: it may have taken as long as it did because the remote hangs.
+            outage.next_attempt = clock() + (0 if isinstance(error, Exception) else self._retry_after)
 
     def write_swallowed(self, error: BaseException) -> None:
         """A write has failed, and nobody else will tell."""
-        if not self._leads_on and self._note(error, of_reads=False, probed=None):
-            logger.warning("Writes to the remote cache %r fail, and are ignored: %s.", self._remote, describe(error))
+        self._last_write = clock()
+        known = self.outage or self._writes
+        if self._leads_on:
+            return
+        if known is None:
+            new = Outage(error)
+            with self._lock:
+                begins = self._writes is None
+                known = self._writes = self._writes or new
+            if begins:
+                logger.warning("Writes to the remote cache %r fail, and are ignored: %s.", self._remote, describe(error))
+        known.failed.add()
 
     def write_succeeded(self) -> None:
-        """A write has succeeded."""
-        if self.outage is not None and not self.outage.of_reads:
-            self._end()
+        """A write has succeeded: the end of a time in which they failed, if none has for a while.
 
-    def _note(self, error: BaseException, *, of_reads: bool, probed: Outage | None) -> bool:
-        """Note a failure; whether an outage begins with it."""
+        One that succeeds between others that fail (a delete, on a server that is out of memory) is no end.
+        """
+        outage = self._writes
+        if outage is None or clock() < self._last_write + QUIET:
+            return
         with self._lock:
-            outage = self.outage
-            begins = outage is None
-            if outage is None:
-                outage = self.outage = Outage(error, of_reads=of_reads)
-            if of_reads and (probed is outage or begins or not outage.of_reads):
-                # Not for those who began before the outage: somebody else may be trying the remote now.
-                outage.next_attempt = clock() + self._retry_after
-                outage.of_reads = True
-        outage.failed.add()
-        return begins
+            if self._writes is not outage:
+                return
+            self._writes = None
+        self._tell_end(outage)
 
-    def _end(self) -> None:
-        with self._lock:
-            outage, self.outage = self.outage, None
-            self._last_end = clock()
-        if outage is not None:
-            logger.warning(
-                "The remote cache %r answers again after %.1f s: %d operations failed, %d reads did without it.",
-                self._remote,
-                self._last_end - outage.began,
-                outage.failed.value(),
-                outage.spared.value(),
-            )
+    def _tell_end(self, outage: Outage) -> None:
+        logger.warning(
+            "The remote cache %r answers again after %.1f s: %d operations failed, %d reads did without it.",
+            self._remote,
+            clock() - outage.began,
+            outage.failed.value(),
+            outage.spared.value(),
+        )
 
     def error(self, outage: Outage) -> RemoteOutage:
         """The error for a reader that is not let through and finds no stale copy."""
-        kind = _outage_class(type(outage.error))
         lasted = clock() - outage.began
-        error: RemoteOutage = kind.__new__(
-            kind, f"The remote cache {self._remote!r} has been down for {lasted:.1f} s: {describe(outage.error)}"
-        )
-        error.__dict__.update(outage.error.__dict__)
+        text = f"The remote cache {self._remote!r} has been down for {lasted:.1f} s: {describe(outage.error)}"
+        error: RemoteOutage = outage.kind.__new__(outage.kind, text)
+        error.__dict__.update(vars(outage.error))
         error.__cause__ = outage.error
         return error
 
 
-def _outage_class(kind: type[BaseException]) -> type[RemoteOutage]:
-    try:
-        return type("RemoteOutage", (RemoteOutage, kind), {"__module__": __name__})
-    except TypeError:  # a class that does not go together with another
-        return RemoteOutage
+def _after_fork_in_child() -> None:
+    for gate in list(_gates):
+        gate.after_fork()
 
 
-def describe(error: BaseException) -> str:
-    """The kind of ``error`` and what it says, in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,6 +11,7 @@ from django.core.cache import caches
 from django.utils.module_loading import import_string
 
 from tieredcache.options import Complaint, read_tiered_options
+from tieredcache.outages import Gate
 from tieredcache.tier import LocalTier
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _lock = threading.Lock()
 _tiers: dict[tuple[str, str], LocalTier] = {}
 # By the alias at the end of the chain: a write through one of them is forgotten by all.
 _siblings: dict[str, list[LocalTier]] = {}
+_gates: dict[tuple[str, float], Gate] = {}
 _settings: object = None
 
 
@@ -61,10 +63,17 @@ def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
         if _settings is not caches.settings:
             _tiers.clear()
             _siblings.clear()
+            _gates.clear()
             _settings = caches.settings
         tier = _tiers.get((location, repr(params)))
         if tier is None:
-            tier = LocalTier(options, _siblings.setdefault(remote, []), location, leads_on=remote != location)
+            # Of aliases that lead to the same remote and try it as often, one reader tries it.
+            gate = _gates.get((location, options.retry_after))
+            if gate is None:
+                gate = _gates[location, options.retry_after] = Gate(
+                    location, options.retry_after, leads_on=remote != location
+                )
+            tier = LocalTier(options, _siblings.setdefault(remote, []), location, gate)
             _tiers[location, repr(params)] = tier
     return tier
 

@@ -25,8 +25,9 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import UNKNOWN, AbsentEntry
+from tieredcache.failures import describe
 from tieredcache.freshness import accepts
-from tieredcache.outages import Gate, describe, logger
+from tieredcache.outages import logger
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
@@ -35,23 +36,23 @@ if TYPE_CHECKING:
 
     from tieredcache.entries import Entry
     from tieredcache.options import TieredOptions
+    from tieredcache.outages import Gate
     from tieredcache.readers import Reader
 
 
 class LocalTier(Store):
     """The copies that this process keeps of what one remote tier answered."""
 
-    def __init__(
-        self, options: TieredOptions, siblings: list[LocalTier], remote: str = "", *, leads_on: bool = False
-    ) -> None:
+    def __init__(self, options: TieredOptions, siblings: list[LocalTier], remote: str, gate: Gate) -> None:
         self.options = options
+        self.gate = gate
         self._remote = remote  # its alias, for messages
-        self._leads_on = leads_on
         self.siblings = siblings  # the tiers of this process over the same remote, this one among them
         siblings.append(self)
-        self.reader: Reader | None = None  # known with the first remote instance, as is home
+        self.reader: Reader | None = None  # known with the first remote instance, as are home, prefix and packages
         self.home: str | None = None
         self.prefix = ""
+        self.packages: frozenset[str] = frozenset()
         self.remote_hits = Counter()
         self.misses = Counter()
         self.forgotten = Counter()
@@ -65,7 +66,6 @@ class LocalTier(Store):
         super().after_fork()
         # The readers that hold tokens are threads of the parent.
         self.tokens: dict[Hashable, list[None]] = {}
-        self.gate = Gate(self._remote, self.options.retry_after, leads_on=self._leads_on)
         self.undecodable: dict[Hashable, None] = {}  # keys that have been told of
         # Of its own, and seeded anew in each child: processes with the same jitter would refill together.
         self.random = random.Random().random  # noqa: S311 - jitter, not a secret

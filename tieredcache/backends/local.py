@@ -34,10 +34,14 @@ class Local:
     @property
     def in_outage(self) -> bool:
         """Whether the remote could not be read when it was tried last."""
-        outage = self._tier.gate.outage
-        return outage is not None and outage.of_reads
+        return self._tier.gate.outage is not None
 
-    def times(self, key: Any, version: Any = None) -> tuple[float, float]:
-        """The deadline of the local copy of ``key`` and when the remote entry expires; in the past without a copy."""
+    def deadline(self, key: Any, version: Any = None) -> float:
+        """The monotonic time until which the local copy of ``key`` is served; in the past where there is none."""
         entry = self._tier.index.get(self.local_key(key, version))
-        return (NEVER, NEVER) if entry is None else (entry.served_until, entry.expires)
+        return NEVER if entry is None else entry.served_until
+
+    def expires(self, key: Any, version: Any = None) -> float:
+        """The monotonic time at which the remote entry of the local copy expires; in the past where there is none."""
+        entry = self._tier.index.get(self.local_key(key, version))
+        return NEVER if entry is None else entry.expires

@@ -30,6 +30,11 @@ class OncePerProcess(BaseCache):
     def _flights(self) -> Flights:
         raise NotImplementedError
 
+    @property
+    def _in_outage(self) -> bool:
+        """Whether what is made cannot be kept, because the remote is down: nobody is to wait for it then."""
+        return False
+
     def local_key(self, key: Any, version: Any = None) -> Hashable:
         """The store's key for ``(key, version)``."""
         raise NotImplementedError
@@ -42,7 +47,7 @@ class OncePerProcess(BaseCache):
                 return self._add(key, default, timeout, version)
             made = self.local_key(key, version)
             flight = self._flights.other(made)
-            if unkept or (flight is not None and not wait(flight)):
+            if unkept or self._in_outage or (flight is not None and not wait(flight)):
                 return self._add(key, default(), timeout, version)
             if flight is not None:
                 unkept = flight.made
@@ -65,7 +70,7 @@ class OncePerProcess(BaseCache):
                 return await self._aadd(key, default, timeout, version)
             made = self.local_key(key, version)
             flight = self._flights.other(made)
-            if unkept or (flight is not None and not await await_(flight)):
+            if unkept or self._in_outage or (flight is not None and not await await_(flight)):
                 return await self._aadd(key, await _result(default()), timeout, version)
             if flight is not None:
                 unkept = flight.made

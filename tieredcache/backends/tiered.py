@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from tieredcache.backends.local import Local
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.entries import FOREVER, MISSING, UNKNOWN
+from tieredcache.failures import packages_of
 from tieredcache.fill import Fill, Fills, Look
 from tieredcache.freshness import follow, note_write
 from tieredcache.isolation import share_instances_of
@@ -23,7 +24,7 @@ from tieredcache.readers.chained import ChainReader
 from tieredcache.registry import tier_for
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from django.core.cache.backends.base import BaseCache
 
@@ -135,7 +136,7 @@ class TieredCache(RemoteWrites):
         made = self.local_key(key, version)
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
-            with self._fill(made, key) as fill:
+            with self._fill(made, key, version) as fill:
                 if fill.admitted():
                     self._read(fill, key, version)
             value = fill.result()
@@ -159,7 +160,7 @@ class TieredCache(RemoteWrites):
         made = self.local_key(key, version)
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
-            with self._fill(made, key) as fill:
+            with self._fill(made, key, version) as fill:
                 if fill.admitted():
                     reader, remote = self._reader(), self._remote()
                     if reader.threaded(remote):
@@ -175,7 +176,7 @@ class TieredCache(RemoteWrites):
         if rest:
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
-                if fills.asked and fills.admitted():
+                if fills.admitted():
                     self._read_many(fills, version)
             fills.result()
             for key in fills.deliver(found):
@@ -194,7 +195,7 @@ class TieredCache(RemoteWrites):
         if rest:
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
-                if fills.asked and fills.admitted():
+                if fills.admitted():
                     reader, remote = self._reader(), self._remote()
                     if reader.threaded(remote):
                         await sync_to_async(self._read_many)(fills, version)
@@ -211,7 +212,7 @@ class TieredCache(RemoteWrites):
         made = self.local_key(key, version)
         known: bool | None = self._tier.has(made)
         if known is None:
-            with Look(self._tier, made) as look:
+            with Look(self._tier, made, self._server(key, version)) as look:
                 if look.admitted():
                     self._look(look, key, version)
             known = look.result()
@@ -220,14 +221,14 @@ class TieredCache(RemoteWrites):
     def _look(self, look: Look, key: Any, version: Any) -> None:
         with look:
             if look.still_admitted():
-                look.tell(self._remote().has_key(key, version=version))
+                look.tell(self._reader().has_key(self._remote(), key, version))
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As ``has_key``."""
         made = self.local_key(key, version)
         known: bool | None = self._tier.has(made)
         if known is None:
-            with Look(self._tier, made) as look:
+            with Look(self._tier, made, self._server(key, version)) as look:
                 if look.admitted():
                     remote = self._remote()
                     if self._reader().threaded(remote):
@@ -262,13 +263,15 @@ class TieredCache(RemoteWrites):
         return found, []
 
     def _plan(self, keys: list[Any], version: Any, fills: Fills) -> None:
-        options, serve = self._tier.options, self._tier.serve
+        serve = self._tier.serve
         for key in keys:
             made = self.local_key(key, version)
-            value = UNKNOWN if fills.asks(made) else serve(made, None)
+            if fills.asks(made):
+                fills.ask(key, made, None)
+                continue
+            value = serve(made, None)
             if value is UNKNOWN:
-                name = str(key)
-                fills.ask(key, made, options.timeout_for(name), share=options.shares(name))
+                fills.ask(key, made, self._fill(made, key, version))
             else:
                 fills.served(key, made, value)
 
@@ -280,8 +283,13 @@ class TieredCache(RemoteWrites):
             tier.home = reader.home(remote)
             if tier.home is not None:
                 tier.prefix = tier.home.removesuffix(f":{remote.version}:")
+            tier.packages = packages_of(remote)
             tier.reader = reader
         return tier.reader
+
+    @property
+    def _in_outage(self) -> bool:
+        return self._tier.gate.outage is not None
 
     @property
     def home(self) -> str | None:
@@ -305,6 +313,10 @@ class TieredCache(RemoteWrites):
                 return local_key(f"{tier.prefix}:{version}:{key}", tier.home)
         return local_key(reader.make_key(self._remote(), key, version), tier.home)
 
-    def _fill(self, made: Hashable, key: Any) -> Fill:
+    def _fill(self, made: Hashable, key: Any, version: Any) -> Fill:
         options, name = self._tier.options, str(key)
-        return Fill(self._tier, made, options.timeout_for(name), share=options.shares(name))
+        return Fill(self._tier, made, self._server(key, version), options.timeout_for(name), share=options.shares(name))
+
+    def _server(self, key: Any, version: Any) -> Callable[[], Hashable]:
+        """Tells, when it is called, which of the remote's servers has the key."""
+        return lambda: self._reader().server(self._remote(), key, version)

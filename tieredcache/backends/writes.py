@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from tieredcache.backends.once import OncePerProcess
-from tieredcache.failures import is_remote_error
+from tieredcache.failures import describe, is_remote_error
 from tieredcache.freshness import note_write
-from tieredcache.outages import describe
 from tieredcache.readers.base import remote_async
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Write:
         if error is None:
             gate.write_succeeded()
             return False
-        if not is_remote_error(error):
+        if not is_remote_error(error, self._tier.packages):
             return False
         self._tier.remote_errors.add()
         if self._tier.options.ignore_errors:

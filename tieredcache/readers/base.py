@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import pickle
@@ -13,6 +14,7 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_
 
 from tieredcache.entries import MISSING, UNREADABLE
 from tieredcache.failures import Swallowed
+from tieredcache.outages import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -53,6 +55,17 @@ class Reader:
         made = (_client(remote) or remote).make_key(key, version=version)
         return made.decode(errors="surrogateescape") if isinstance(made, bytes) else str(made)
 
+    def server(self, remote: BaseCache, key: Any, version: Any) -> Hashable:
+        """Which of the remote's servers has ``key``, where they fail one by one."""
+        memcached: Any = vars(remote).get("_cache")
+        if len(getattr(memcached, "clients", ())) > 1:
+            return _node(memcached, remote, key, version)
+        sharded: Any = _client(remote)
+        if hasattr(sharded, "get_server_name"):
+            server: Hashable = sharded.get_server_name(sharded.make_key(key, version=version))
+            return server
+        return WHOLE
+
     def threaded(self, remote: BaseCache) -> bool:
         """Whether the remote has no async reads but Django's, which call the sync ones in a thread."""
         return all(
@@ -69,7 +82,7 @@ class Reader:
         except _DECODE_ERRORS as error:
             return _undecoded(error)
         if value is MISSING:
-            return _missing(remote)
+            return _missing(remote, key, version)
         return value, self._life(remote, key, version) if life else None
 
     def get_many(self, remote: BaseCache, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
@@ -81,9 +94,18 @@ class Reader:
         if found is None:
             return [self.get(remote, key, version, life=life) for key in keys]
         return [
-            (found[key], self._life(remote, key, version) if life else None) if key in found else _missing(remote)
+            (found[key], self._life(remote, key, version) if life else None)
+            if key in found
+            else _missing(remote, key, version)
             for key in keys
         ]
+
+    def has_key(self, remote: BaseCache, key: Any, version: Any) -> bool:
+        """Whether ``key`` exists; raises ``Swallowed`` where the remote has swallowed an error."""
+        found: bool | None = remote.has_key(key, version=version)
+        if found is None or (not found and _holds_back(remote, key, version)):
+            raise Swallowed from ConnectionError("the client has swallowed how")
+        return found
 
     async def aget(self, remote: BaseCache, key: Any, version: Any, *, life: bool = True) -> Answer:
         """As ``get``, by the remote's own async methods; not called where there are none."""
@@ -92,7 +114,7 @@ class Reader:
         except _DECODE_ERRORS as error:
             return _undecoded(error)
         if value is MISSING:
-            return _missing(remote)
+            return _missing(remote, key, version)
         return value, await self._alife(remote, key, version) if life else None
 
     async def aget_many(self, remote: BaseCache, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
@@ -104,7 +126,9 @@ class Reader:
         if found is None:
             return [await self.aget(remote, key, version, life=life) for key in keys]
         return [
-            (found[key], await self._alife(remote, key, version) if life else None) if key in found else _missing(remote)
+            (found[key], await self._alife(remote, key, version) if life else None)
+            if key in found
+            else _missing(remote, key, version)
             for key in keys
         ]
 
@@ -142,19 +166,32 @@ def _makes_keys_as_usual(remote: BaseCache) -> bool:
     return type(client).make_key.__module__.partition(".")[0] in {"django_redis", "django_valkey"}
 
 
-def _missing(remote: BaseCache) -> Answer:
+def _missing(remote: BaseCache, key: Any, version: Any) -> Answer:
     """The answer for a key that is not there; not to be remembered where the remote would say so of an error too."""
-    # pymemcache calls it a miss, too, while it does not try a server again that has failed.
-    client: Any = vars(remote).get("_cache")
-    if getattr(client, "_failed_clients", None):
-        if len(client.clients) == 1:
-            raise Swallowed from ConnectionError("pymemcache does not try its server for now")
-        return UNREADABLE, None
+    if _holds_back(remote, key, version):
+        raise Swallowed from ConnectionError("pymemcache does not try this server for now")
     return UNREADABLE if getattr(remote, "_ignore_exceptions", False) else MISSING, None
 
 
+def _holds_back(remote: BaseCache, key: Any, version: Any) -> bool:
+    """Whether the remote is pymemcache's, and calls everything a miss while it does not try a server that has failed."""
+    client: Any = vars(remote).get("_cache")
+    failed: Any = getattr(client, "_failed_clients", None)
+    if not failed:
+        return False
+    node = _node(client, remote, key, version)
+    return node in client.clients and client.clients[node].server in failed
+
+
+def _node(client: Any, remote: BaseCache, key: Any, version: Any) -> Hashable:
+    """Which of pymemcache's servers has ``key``."""
+    node: Hashable = client.hasher.get_node(remote.make_key(key, version))
+    return node
+
+
 def _undecoded(error: Exception) -> Answer:
-    if isinstance(error, InvalidCacheKey):
+    # A key that cannot be; an expired certificate, which is a ValueError too; a connection cut on an async stream.
+    if isinstance(error, (InvalidCacheKey, OSError, asyncio.IncompleteReadError)):
         raise error
     return UNREADABLE, error
 

@@ -6,6 +6,7 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tieredcache.entries import MISSING, NEVER, UNREADABLE
+from tieredcache.failures import Swallowed
 from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ class ChainReader(Reader):
         deadline, expires = before if before is not _NO_COPY else _ahead(remote, key, version)
         if value is MISSING and deadline is NEVER:
             # Learned just now, and not kept below; or nothing was learned, because the remote is down.
-            return UNREADABLE if remote.local.in_outage else MISSING, None
+            return (UNREADABLE, Swallowed()) if remote.local.in_outage else (MISSING, None)
         return value, max(0.0, deadline - clock()), expires
 
 
 def _ahead(remote: Any, key: Any, version: Any) -> Times:
     """When the copy below is no longer served, and when the remote entry expires; ``_NO_COPY`` where none is served."""
-    times: Times = remote.local.times(key, version)
-    return times if times[0] > clock() else _NO_COPY
+    deadline: float = remote.local.deadline(key, version)
+    return (deadline, remote.local.expires(key, version)) if deadline > clock() else _NO_COPY

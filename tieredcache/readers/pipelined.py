@@ -14,10 +14,11 @@ from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 from tieredcache.entries import MISSING, UNREADABLE
 from tieredcache.failures import Swallowed
+from tieredcache.outages import WHOLE
 from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from tieredcache.readers.base import Answer
 
@@ -132,6 +133,14 @@ class ValkeyReader(ClientReader):
 
 class ClusterReader(ValkeyReader):
     """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
+
+    def server(self, remote: Any, key: Any, version: Any) -> Hashable:
+        try:
+            name = remote.client.make_key(key, version=version)
+            server: Hashable = remote.client.get_client(write=False).get_node_from_key(name).name
+        except Exception:  # noqa: BLE001 - the client cannot tell without a connection to any of them
+            return WHOLE
+        return server
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
         if isinstance(error, self._errors):

@@ -1,0 +1,185 @@
+"""``make chaos``: what visitors of a site notice while the server of its cache is broken, in each of eight ways.
+
+Gunicorn (4 workers of 4 threads) and uvicorn (2 workers), Locust as the visitors, real servers. The warm keys are written
+again and again by another process, and each value that a page shows is checked for how long it had been replaced.
+
+    python -m benchmarks.chaos [--short] [--only WORD] [--server gunicorn|uvicorn]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from benchmarks.chaos import report, scenarios
+from benchmarks.chaos.publisher import Publisher, make_remote
+from example_project import servers
+from example_project.servers import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCAL_TIMEOUT, RETRY_AFTER = 1.0, 1.0
+OPTIONS = {"LOCAL_TIMEOUT": LOCAL_TIMEOUT, "STALE_IF_ERROR": 600, "RETRY_AFTER": RETRY_AFTER}
+KEYS = [f"warm{number}" for number in range(20)]
+WORKERS = {"gunicorn": 4, "uvicorn": 2}
+
+
+@contextlib.contextmanager
+def site(kind: str, environment: dict[str, str]) -> Iterator[int]:
+    """The site, on its own workers; yields its port."""
+    port = servers.free_port()
+    workers = ["--workers", str(WORKERS[kind]), "--log-level", "critical"]
+    if kind == "gunicorn":
+        command = ["gunicorn", "benchmarks.chaos.site:application", "--bind", f"{HOST}:{port}", "--no-control-socket"]
+        command += [*workers, "--threads", "4", "--keep-alive", "30"]
+    else:
+        command = ["uvicorn", "benchmarks.chaos.site:async_application", "--host", HOST, "--port", str(port), *workers]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.chaos.site", **environment}
+    with servers.running([sys.executable, "-m", *command], port, seconds=30, environment=environment):
+        yield port
+
+
+@contextlib.contextmanager
+def visitors(port: int, kind: str, notes: Path) -> Iterator[None]:
+    """Locust, until the block ends."""
+    command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("load.py")), "--headless"]
+    command += ["--users", "13", "--spawn-rate", "13", "--host", f"http://{HOST}:{port}", "--only-summary"]
+    environment = {**os.environ, "CHAOS_NOTES": str(notes), "CHAOS_PREFIX": prefix(kind)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def prefix(kind: str) -> str:
+    """Before the paths of the async pages."""
+    return "a" if kind == "uvicorn" else ""
+
+
+def states(port: int, kind: str) -> dict[int, dict[str, int]]:
+    """How each worker is, by its process id."""
+    found: dict[int, dict[str, int]] = {}
+    for _ in range(500):
+        connection = http.client.HTTPConnection(HOST, port, timeout=30)
+        connection.request("GET", f"/{prefix(kind)}state/")
+        state = json.loads(connection.getresponse().read())
+        connection.close()
+        found[state["pid"]] = state
+        if len(found) == WORKERS[kind]:
+            break
+    return found
+
+
+@contextlib.contextmanager
+def under_traffic(scenario: scenarios.Scenario, kind: str, directory: Path) -> Iterator[tuple[int, report.Run]]:
+    """The site with its visitors and the publisher; yields its port, and what is noted."""
+    remote = scenario.start()
+    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote", "OPTIONS": OPTIONS}
+    log, notes = directory / "log", directory / "notes"
+    log.touch()
+    publisher = Publisher(remote, KEYS)
+    publisher.start()
+    environment = {"CHAOS_CACHES": json.dumps({"default": tiered, "remote": remote}), "CHAOS_LOG": str(log)}
+    run = report.Run(scenario, kind, publisher, LOCAL_TIMEOUT, RETRY_AFTER)
+    with site(kind, environment) as port:
+        with visitors(port, kind, notes):
+            yield port, run
+        publisher.finish()
+    run.read(notes, log, make_remote(remote))
+
+
+def one(scenario: scenarios.Scenario, kind: str, seconds: tuple[float, float, float], directory: Path) -> report.Run:
+    """Before, during and after one outage."""
+    before, during, after = seconds
+    with under_traffic(scenario, kind, directory) as (_, run):
+        wait(3 + before)  # three for Locust to start, and the first pages
+        run.began = time.time() - before
+        run.broken = time.time()
+        scenario.break_()
+        if scenario.elects:
+            scenarios.await_(lambda: run.publisher.back(run.broken), "nobody was elected")
+            run.back = run.publisher.back(run.broken) or 0.0
+        else:
+            wait(during)
+            scenario.mend()
+            run.back = time.time()
+        wait(after)
+        run.ended = time.time()
+    return run
+
+
+def many(kind: str, outages: int, directory: Path, stack: contextlib.ExitStack) -> list[str]:
+    """What a worker has more of after so many outages than before."""
+    scenario = scenarios.Killed(stack)
+    with under_traffic(scenario, kind, directory) as (port, _):
+        cycle(scenario, 2)  # the first ones warm up pools and threads
+        before = states(port, kind)
+        cycle(scenario, outages)
+        after = states(port, kind)
+    return report.grown(before, after)
+
+
+def cycle(scenario: scenarios.Scenario, outages: int) -> None:
+    """Break and mend."""
+    wait(3)
+    for _ in range(outages):
+        scenario.break_()
+        wait(1.5)
+        scenario.mend()
+        wait(2)
+    wait(LOCAL_TIMEOUT)
+
+
+def wait(seconds: float) -> None:
+    """Let the site run."""
+    time.sleep(seconds)  # the traffic goes on meanwhile: that is what is measured
+
+
+def main() -> int:
+    """Run the scenarios; 1 where one did not go as promised."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="each scenario once, for a few seconds; no times are judged")
+    parser.add_argument("--only", default="", help="the scenarios with this in their names")
+    parser.add_argument("--server", choices=WORKERS, help="only this one")
+    arguments = parser.parse_args()
+    settings.configure(CACHES={})
+    kinds = [arguments.server] if arguments.server else list(WORKERS)
+    seconds = (2.0, 3.0, 4.0) if arguments.short else (6.0, 10.0, 6.0)
+    problems = []
+    print(report.HEAD, flush=True)
+    for number, found in enumerate(scenarios.ALL):
+        if arguments.only not in found.name:
+            continue
+        for kind in [kinds[number % len(kinds)]] if arguments.short else kinds:
+            with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory(prefix="tieredcache-") as directory:
+                run = one(found(stack), kind, seconds, Path(directory))
+            print(run.table(), flush=True)
+            problems += run.problems(times=not arguments.short)
+    outages = 3 if arguments.short else 20
+    for kind in kinds if not arguments.only else []:
+        with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory(prefix="tieredcache-") as directory:
+            grown = many(kind, outages, Path(directory), stack)
+        print(f"{kind}, after {outages} outages, a worker has more of: {', '.join(grown) or 'nothing'}", flush=True)
+        problems += [f"{kind}, {outages} outages: more {thing}" for thing in grown]
+    for problem in problems:
+        print(f"BROKEN: {problem}")
+    print("broken promises: " + str(len(problems)))
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
