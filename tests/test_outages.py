@@ -1,6 +1,7 @@
 """What happens while the remote is down: who tries it, who is answered with what, what is logged, and how it ends."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pickle
@@ -13,6 +14,7 @@ import pymemcache.exceptions
 import pytest
 import redis
 import valkey
+from asgiref.sync import ThreadSensitiveContext
 from django.core.cache import InvalidCacheKey, caches
 from django.db import utils as db
 from django.test import override_settings
@@ -404,6 +406,30 @@ def test_once_for_a_process_means_no_queue_in_an_outage(make_cache):
     assert answers == ["made"] * 9
 
 
+def test_in_an_outage_nobody_waits_for_who_makes_it(make_cache):
+    """What the leader makes could not be kept anyway."""
+    cache = make_cache(DOUBLE, REMOTE_ERRORS="ignore")
+    fail()
+    assert cache.get("key") is None
+    first = Pause()
+
+    def lead():
+        first.stop()
+        return "made"
+
+    leader = threading.Thread(target=cache.get_or_set, args=["key", lead])
+    heal()
+    cache._tier.gate.after_fork()
+    leader.start()
+    first.wait()
+    fail()
+    assert cache.get("other") is None
+    assert cache.get_or_set("key", lambda: "made here") == "made here"
+    assert asyncio.run(cache.aget_or_set("key", lambda: "made here")) == "made here"
+    first.release()
+    leader.join()
+
+
 # --- errors ---
 
 
@@ -413,14 +439,23 @@ def test_the_error_of_who_was_not_let_through(cache, mode):
     class Request:
         pass
 
+    def connect():
+        request = Request()
+        requests.append(weakref.ref(request))
+        raise OSError("inner")
+
     def view():
         request = Request()
         requests.append(weakref.ref(request))
+        try:
+            connect()
+        except OSError as inner:
+            # As some clients do: the error that it came from is in its arguments.
+            fail(redis.ConnectionError("Error 111 connecting", inner))
         with pytest.raises(redis.ConnectionError):
             mode(cache).get("cold")
 
     requests = []
-    fail(redis.ConnectionError("Error 111 connecting"))
     view()
     RemoteDouble.broken_reads = None
     with pytest.raises(redis.ConnectionError) as caught:
@@ -429,12 +464,18 @@ def test_the_error_of_who_was_not_let_through(cache, mode):
     assert isinstance(error, RemoteOutage)
     assert "'remote'" in str(error)
     assert "redis" in type(error.__cause__).__module__
-    assert str(error.__cause__) == "Error 111 connecting"
+    assert error.__cause__.args[0] == "Error 111 connecting"
     assert error.__cause__.__traceback__ is None
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (RemoteOutage, str(error))
     gc.collect()
-    assert requests[0]() is None
+    assert [request() for request in requests] == [None, None]
+
+
+def interrupted(cause):
+    error = ConnectionInterrupted(connection=None)
+    error.__cause__ = cause
+    return error
 
 
 class Odd(Exception):
@@ -455,23 +496,40 @@ class Numbered(OSError):
     pass
 
 
-@pytest.mark.parametrize("error", [Odd(5, text="odd"), Numbered(111, "refused"), ConnectionInterrupted(connection=None)])
+class Strict(Exception):
+    """An error that wants two things, and cannot say what it is."""
+
+    def __new__(cls, code, text):
+        return super().__new__(cls, code, text)
+
+    def __str__(self):
+        raise AttributeError
+
+
+def in_a_circle():
+    first, second = OSError("refused"), OSError("refused too")
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Odd(5, text="odd"),
+        Numbered(111, "refused"),
+        interrupted(valkey.ConnectionError("refused")),
+        Strict(5, "text"),
+        in_a_circle(),
+    ],
+)
 def test_errors_of_any_class(cache, error):
-    """What an error's class wants of its constructor is not ours to know."""
-    if isinstance(error, ConnectionInterrupted):
-        error.__cause__ = valkey.ConnectionError("refused")
+    """What an error's class wants of its constructor, and what it says, is not ours to know."""
     fail(error)
     for _ in range(2):
-        with pytest.raises(Exception, match=r"odd|refused") as caught:
+        with pytest.raises((OSError, Odd, Strict, ConnectionInterrupted, RemoteOutage)) as caught:
             cache.get("cold")
     assert isinstance(caught.value, RemoteOutage)
     assert getattr(caught.value, "errno", None) in {None, 111}
-
-
-def interrupted(cause):
-    error = ConnectionInterrupted(connection=None)
-    error.__cause__ = cause
-    return error
 
 
 FAILURES = [
@@ -681,6 +739,35 @@ def test_a_remote_that_swallows_its_errors_is_told_apart(make_cache, clock, monk
     monkeypatch.undo()
 
 
+@pytest.mark.parametrize("backend", ["django_redis.cache.RedisCache", "django_valkey.cache.ValkeyCache"])
+def test_has_key_of_a_remote_that_swallows_its_errors(backend, mode, clock, log):
+    """Neither ends an outage nor drops the copy."""
+    location = "redis://127.0.0.1:1/0" if "redis" in backend else "valkey://127.0.0.1:1/0"
+    remote = {"BACKEND": backend, "LOCATION": location, "OPTIONS": {"IGNORE_EXCEPTIONS": True}}
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"STALE_IF_ERROR": 60}}
+    with override_settings(CACHES={"default": tiered, "remote": remote}):
+        cache = caches["default"]
+        with cache._fill("stale", "stale", None) as fill:
+            fill.keep("old", None)
+        clock.move(5)
+        for _ in range(3):
+            assert mode(cache).has_key("cold") is False
+            assert mode(cache).has_key("stale") is True
+            assert mode(cache).get("cold") is None
+            clock.move(1)
+        assert cache.local.in_outage
+        assert len(log.lines) == 1
+
+
+@pytest.mark.parametrize("error", [ssl.SSLCertVerificationError(1, "expired"), asyncio.IncompleteReadError(b"", 1)])
+def test_connection_errors_are_no_values_that_do_not_decode(cache, mode, error):
+    """Though one is a ValueError too, and the other an EOFError."""
+    fail(error)
+    with pytest.raises(type(error)):
+        mode(cache).get("cold")
+    assert cache.local.in_outage
+
+
 def test_the_misses_of_a_client_that_does_not_try(make_cache, clock, log):
     """pymemcache calls it a miss while it holds back: no reason to end an outage, or to drop the stale copy."""
     remote = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": "127.0.0.1:1"}
@@ -762,6 +849,192 @@ def test_a_value_that_does_not_decode_is_told_of_once(make_cache, log, mode, val
     assert not cache.local.in_outage
 
 
+# --- several servers ---
+
+
+def test_one_node_of_a_cluster(log, monkeypatch):
+    """Keys of the others are read as if nothing were; its own wait for one reader."""
+    from example_project import servers
+
+    with servers.cluster() as url:
+        options = {"BASE_CLIENT_KWARGS": {"socket_timeout": 0.5, "cluster_error_retry_attempts": 0}}
+        remote = {
+            "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache",
+            "LOCATION": url.replace("redis", "valkey"),
+            "OPTIONS": options,
+        }
+        tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 0, "RETRY_AFTER": 3600}}
+        with override_settings(CACHES={"default": tiered, "remote": remote}):
+            cache = caches["default"]
+            by_server = {}
+            for number in range(30):
+                cache.set(f"key{number}", number)
+                assert cache.get(f"key{number}") == number
+                by_server.setdefault(cache._server(f"key{number}", None)(), []).append(f"key{number}")
+            assert len(by_server) == 3
+            dead, *alive = sorted(by_server)
+            with contextlib.closing(valkey.Valkey.from_url(f"valkey://{dead}")) as node:
+                node.shutdown(nosave=True)
+            well = [key for server in alive for key in by_server[server]]
+            for _ in range(3):
+                for key in by_server[dead]:
+                    with pytest.raises(Exception, match=r"refused|down|closed"):
+                        cache.get(key)
+                assert cache.get_many(well) == {key: int(key[3:]) for key in well}
+                for key in well:
+                    assert cache.get(key) == int(key[3:])
+                with pytest.raises(Exception, match=r"refused|down|closed"):
+                    cache.get_many([*well, *by_server[dead]])
+            assert cache.local.in_outage
+            assert len(log.lines) == 1
+            assert cache.stats().remote_errors == 1
+            # Another node takes over, and has what this one could not say.
+            monkeypatch.setattr(type(cache._reader()), "server", lambda *args: alive[0])
+            monkeypatch.setattr(type(cache._reader()), "get", lambda *args, **kwargs: ("moved", None))
+            assert cache.get(by_server[dead][0]) == "moved"
+            assert not cache.local.in_outage
+            assert len(log.lines) == 2
+            caches.close_all()
+
+
+def test_get_many_from_several_servers_of_which_one_fails(make_cache, monkeypatch, clock):
+    """Each key by itself then: stale copies and answers together."""
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, STALE_IF_ERROR=60, JITTER=0)
+    reader = cache._reader()
+    monkeypatch.setattr(type(reader), "server", lambda self, remote, key, version: key[0])
+    cache.set_many({"a1": 1, "a2": 2, "b1": 3, "b2": 4})
+    cache.get_many(["a1", "a2"])
+    clock.move(5)
+    cache.remote.set("b1", 5)
+    read, read_many = RemoteDouble.get, RemoteDouble.get_many
+    asked = []
+
+    def get(self, key, default=None, version=None):
+        asked.append(key)
+        if key[0] == "a":
+            raise ConnectionError("a is down")
+        return read(self, key, default, version)
+
+    def get_many(self, keys, version=None):
+        asked.extend(keys)
+        if any(key[0] == "a" for key in keys):
+            raise ConnectionError("a is down")
+        return read_many(self, keys, version)
+
+    monkeypatch.setattr(RemoteDouble, "get", get)
+    monkeypatch.setattr(RemoteDouble, "get_many", get_many)
+    assert cache.get_many(["a1", "b1", "a2", "b2"]) == {"a1": 1, "b1": 5, "a2": 2, "b2": 4}
+    assert asked == ["a1", "b1", "a2", "b2", "a1", "b1", "b2"]
+    asked.clear()
+    cache.local.forget("b1")
+    assert cache.get_many(["a1", "b1", "a2"]) == {"a1": 1, "b1": 5, "a2": 2}
+    assert asked == ["b1"]
+    clock.move(1)
+    asked.clear()
+    assert cache.get_many(["a1", "a2"]) == {"a1": 1, "a2": 2}
+    assert asked == ["a1", "a2"]
+    monkeypatch.setattr(RemoteDouble, "get_many", read_many)
+    clock.move(1)
+    cache.remote.set("a1", 6)
+    assert cache.get_many(["a1", "a2"]) == {"a1": 6, "a2": 2}
+    assert not cache.local.in_outage
+
+
+def test_two_memcacheds_of_which_one_fails(memcached_address, clock):
+    """A miss of the one that is up is a miss, and tells nothing of the other."""
+    from example_project import servers
+
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(servers.memcached())
+        remote = {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": [memcached_address, other],
+            "OPTIONS": {"retry_timeout": -1, "retry_attempts": 1_000_000_000},
+        }
+        tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 0}}
+        with override_settings(CACHES={"default": tiered, "remote": remote}):
+            cache = caches["default"]
+            keys = {}
+            for number in range(100):
+                keys.setdefault(cache._server(f"key{number}", None)(), f"key{number}")
+            assert len(keys) == 2
+            up, down = keys[memcached_address], keys[other]
+            cache.set_many({up: "up", down: "down"})
+            stack.close()
+            for _ in range(3):
+                with pytest.raises((OSError, pymemcache.exceptions.MemcacheError)):
+                    cache.get(down)
+                assert cache.get(up) == "up"
+                assert cache.get_many([up]) == {up: "up"}
+                clock.move(1)
+            assert cache.local.in_outage
+            cache.delete(up)
+            for _ in range(3):
+                assert cache.get(up) is None
+
+
+def test_what_succeeds_and_began_before_ends_nothing(cache, clock, log):
+    """A slow reader that has been let through by a server on its way down."""
+    heal()
+    RemoteDouble.pause = pause = Pause()
+    slow = threading.Thread(target=cache.get, args=["slow"])
+    slow.start()
+    pause.wait()
+    clock.move(0.1)
+    fail()
+    assert cache.get("stale") == "old"
+    pause.release()
+    slow.join()
+    assert cache.local.in_outage
+    assert len(log.lines) == 1
+
+
+def test_two_aliases_over_one_remote_are_one_at_the_gate(clock, log):
+    """One reader of the process tries."""
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote"}
+    other = {**tiered, "OPTIONS": {"LOCAL_TIMEOUT": 1}}
+    with override_settings(CACHES={"default": tiered, "other": other, "remote": DOUBLE}):
+        fail()
+        RemoteDouble.reads = 0
+        for alias in ("default", "other", "default"):
+            with pytest.raises(ConnectionError):
+                caches[alias].get("key")
+        assert RemoteDouble.reads == 1
+        assert len(log.lines) == 1
+
+
+# --- tasks and their threads ---
+
+
+def test_readers_that_are_cancelled_find_out_for_the_others(make_cache, monkeypatch):
+    """Each gives up before the client does: what its thread meets then is known all the same."""
+    cache = make_cache("locmem", REMOTE_ERRORS="ignore", RETRY_AFTER=3600)
+    failing, failures = threading.Event(), []
+
+    def hang(self, *args, **kwargs):
+        failing.wait(10)
+        failures.append(1)
+        raise ConnectionError("timed out")
+
+    monkeypatch.setattr(type(cache.remote), "get", hang)
+
+    async def request():
+        async with ThreadSensitiveContext():
+            await asyncio.wait_for(caches["default"].aget("key"), 0.05)
+
+    async def work():
+        with pytest.raises(TimeoutError):
+            await request()
+        failing.set()
+        while not failures or not cache.local.in_outage:
+            await asyncio.sleep(0.01)
+        assert await caches["default"].aget("key", "default") == "default"
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+    assert len(failures) == 1
+    assert cache.stats().remote_errors == 1
+
+
 # --- chains, forks ---
 
 
@@ -787,6 +1060,23 @@ def test_a_chain_has_one_gate(clock, log, mode):
         clock.move(1)
         assert mode(cache).get("stale") == "new"
         assert len(log.lines) == 2
+
+
+def test_a_chain_over_one_that_ignores_errors(clock, mode):
+    """What the lower tier calls a miss is none to the upper one, which has a copy."""
+    upper = {"BACKEND": TIERED, "LOCATION": "lower", "OPTIONS": {"LOCAL_TIMEOUT": 2, "STALE_IF_ERROR": 60, "JITTER": 0}}
+    lower = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"REMOTE_ERRORS": "ignore", "JITTER": 0}}
+    with override_settings(CACHES={"default": upper, "lower": lower, "remote": DOUBLE}):
+        cache = caches["default"]
+        cache.clear()
+        cache.set("key", "old")
+        assert mode(cache).get("key") == "old"
+        clock.move(6)
+        fail()
+        for _ in range(2):
+            assert mode(cache).get("key") == "old"
+            assert mode(cache).get("cold", "default") == "default"
+            assert mode(cache).get_many(["key", "cold"]) == {"key": "old"}
 
 
 def test_a_chain_remembers_no_absence_of_an_outage(clock, mode):

@@ -106,7 +106,8 @@ class Run:
         attempts, seconds = self.attempts()
         rows.append(
             f"  p99 but for the {sum(map(tried, during))} who tried {percentile(self.spared(), 99):.1f} ms; "
-            f"attempts {attempts} in {seconds:.1f} s of a process; "
+            f"attempts {attempts} in {seconds:.1f} s of a process, "
+            f"connections opened {sum(page.get('connects', 0) for page in during)}; "
             f"fresh after {self.recovery():.2f} s; log lines {sorted(self.lines.values())}; "
             f"writes acknowledged {len(self.written)}, lost {len(self.absent)}"
         )
@@ -137,8 +138,8 @@ class Run:
 
 
 def tried(page: dict[str, Any]) -> bool:
-    """Whether the page opened a connection or met a failure of the remote."""
-    return bool(page.get("connects") or page.get("failures"))
+    """Whether the page tried the remote, and met a failure."""
+    return bool(page.get("failures"))
 
 
 def failed(pages: list[dict[str, Any]]) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import gc
 import json
 import os
@@ -66,7 +65,6 @@ def _note(place: int) -> None:
 sys.addaudithook(lambda event, _: _note(0) if event == "socket.connect" else None)
 
 
-@functools.cache
 def _watch_failures() -> None:
     """Have each failure that the tier counts noted for the request that met it."""
     counter = cache._tier.remote_errors  # type: ignore[attr-defined]  # noqa: SLF001 - nobody else knows
@@ -75,7 +73,6 @@ def _watch_failures() -> None:
 
 
 def _begin() -> list[int]:
-    _watch_failures()
     _done.set(done := [0, 0])
     return done
 
@@ -154,8 +151,9 @@ urlpatterns: Iterable[Any] = [
 
 def __getattr__(name: str) -> Any:
     # Made when the server asks for it: while Django reads this module as its settings it is too early.
-    if name == "application":
-        return get_wsgi_application()
-    if name == "async_application":
-        return get_asgi_application()
+    makers = {"application": get_wsgi_application, "async_application": get_asgi_application}
+    if name in makers:
+        application = makers[name]()
+        _watch_failures()
+        return application
     raise AttributeError(name)

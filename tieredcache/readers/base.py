@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_key_func
+from django.core.cache.backends.memcached import PyMemcacheCache
 
 from tieredcache.entries import MISSING, UNREADABLE
 from tieredcache.failures import Swallowed
@@ -57,8 +58,8 @@ class Reader:
 
     def server(self, remote: BaseCache, key: Any, version: Any) -> Hashable:
         """Which of the remote's servers has ``key``, where they fail one by one."""
-        memcached: Any = vars(remote).get("_cache")
-        if len(getattr(memcached, "clients", ())) > 1:
+        memcached: Any = getattr(remote, "_cache", None) if isinstance(remote, PyMemcacheCache) else None
+        if memcached is not None and len(memcached.clients) > 1:
             return _node(memcached, remote, key, version)
         sharded: Any = _client(remote)
         if hasattr(sharded, "get_server_name"):
@@ -175,7 +176,7 @@ def _missing(remote: BaseCache, key: Any, version: Any) -> Answer:
 
 def _holds_back(remote: BaseCache, key: Any, version: Any) -> bool:
     """Whether the remote is pymemcache's, and calls everything a miss while it does not try a server that has failed."""
-    client: Any = vars(remote).get("_cache")
+    client: Any = getattr(remote, "_cache", None) if isinstance(remote, PyMemcacheCache) else None
     failed: Any = getattr(client, "_failed_clients", None)
     if not failed:
         return False

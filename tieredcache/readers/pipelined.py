@@ -134,11 +134,17 @@ class ValkeyReader(ClientReader):
 class ClusterReader(ValkeyReader):
     """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
 
+    _latest: Any = None  # the client that has read last: it knows the nodes, and making another one connects to them
+
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        pipe = super().open(remote, keys, version)
+        self._latest = pipe.connection
+        return pipe
+
     def server(self, remote: Any, key: Any, version: Any) -> Hashable:
         try:
-            name = remote.client.make_key(key, version=version)
-            server: Hashable = remote.client.get_client(write=False).get_node_from_key(name).name
-        except Exception:  # noqa: BLE001 - the client cannot tell without a connection to any of them
+            server: Hashable = self._latest.get_node_from_key(remote.client.make_key(key, version=version)).name
+        except Exception:  # noqa: BLE001 - no read has come so far, or the client knows of no node for this key
             return WHOLE
         return server
 
