@@ -38,6 +38,7 @@ def check(remote, **options):
         return messages
 
 
+HONEST = {"retry_timeout": -1, "retry_attempts": 1_000_000_000}
 NEVER = {"CONNECTION_POOL_KWARGS": {"socket_timeout": None}}
 
 
@@ -48,8 +49,8 @@ NEVER = {"CONNECTION_POOL_KWARGS": {"socket_timeout": None}}
         (REDIS, SENTINEL | NEVER, "'SOCKET_TIMEOUT'"),
         (VALKEY, NEVER, "'SOCKET_TIMEOUT'"),
         (DJANGO, {"socket_timeout": None}, "'socket_timeout'"),
-        (MEMCACHED, {}, "'connect_timeout', 'timeout'"),
-        (MEMCACHED, {"connect_timeout": 1}, "'timeout'"),
+        (MEMCACHED, HONEST, "'connect_timeout', 'timeout'"),
+        (MEMCACHED, HONEST | {"connect_timeout": 1}, "'timeout'"),
     ],
 )
 def test_no_time_out(remote, options, setting):
@@ -59,6 +60,14 @@ def test_no_time_out(remote, options, setting):
     assert message.level == checks.WARNING
     assert "'remote'" in message.msg
     assert message.hint.startswith(f"Set {setting} in CACHES['remote']['OPTIONS']")
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, ["tieredcache.W002"]), (HONEST, [])])
+def test_a_client_that_hides_errors(options, expected):
+    """tieredcache.W002."""
+    messages = check(MEMCACHED, connect_timeout=1, timeout=1, **options)
+    assert [message.id for message in messages] == expected
+    assert all("'retry_timeout': -1" in message.hint and "'remote'" in message.msg for message in messages)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +80,7 @@ def test_no_time_out(remote, options, setting):
         (VALKEY, {"SOCKET_TIMEOUT": 0.5}),
         ({**VALKEY, "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache"}, {}),
         (DJANGO, {"socket_timeout": 0.5}),
-        (MEMCACHED, {"connect_timeout": 1, "timeout": 1}),
+        (MEMCACHED, HONEST | {"connect_timeout": 1, "timeout": 1}),
         ({"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "table"}, {}),
     ],
 )
@@ -91,4 +100,4 @@ def test_the_app_registers_them():
     """With "tieredcache" in INSTALLED_APPS, and under Django's tag for caches."""
     settings = {"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": MEMCACHED}
     with override_settings(CACHES=settings, INSTALLED_APPS=["tieredcache"]):
-        assert [message.id for message in checks.run_checks(tags=["caches"])] == ["tieredcache.W001"]
+        assert [message.id for message in checks.run_checks(tags=["caches"])] == ["tieredcache.W001", "tieredcache.W002"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def check_caches(**_: Any) -> list[CheckMessage]:
     """All that there is to say of the tiered aliases."""
-    return [message for alias in _remotes() for message in _check_timeouts(alias)]
+    return [message for alias in _remotes() for check in (_check_timeouts, _check_silence) for message in check(alias)]
 
 
 def _remotes() -> Iterator[str]:
@@ -54,6 +54,17 @@ def _check_timeouts(alias: str) -> Iterator[CheckMessage]:
             f"The remote cache {alias!r} has no time-out: a server that hangs holds up requests for as long as it likes.",
             hint=f"Set {', '.join(repr(name) for name in missing)} in CACHES[{alias!r}]['OPTIONS'] to less than a second.",
             id="tieredcache.W001",
+        )
+
+
+def _check_silence(alias: str) -> Iterator[CheckMessage]:
+    options = caches.settings[alias].get("OPTIONS", {})
+    if isinstance(caches[alias], PyMemcacheCache) and options.get("retry_timeout", 1) >= 0:
+        yield Warning(
+            f"The remote cache {alias!r} hides errors: pymemcache calls reads misses and drops writes while it holds back "
+            f"from a server that has failed.",
+            hint=f"Set 'retry_timeout': -1 and 'retry_attempts': 1_000_000_000 in CACHES[{alias!r}]['OPTIONS'].",
+            id="tieredcache.W002",
         )
 
 
