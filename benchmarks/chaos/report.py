@@ -116,6 +116,7 @@ class Run:
     def problems(self, *, times: bool) -> list[str]:
         """The promises that were broken. ``times``: those too that a busy machine may break."""
         attempts, seconds = self.attempts()
+        allowed = (seconds / self.retry_after + 1) * self.scenario.servers
         settled = [page for page in self.pages if page["start"] > self.back + self.retry_after + 1 + self.local_timeout]
         found = {
             "a page failed": failed(self.pages) > 0,
@@ -123,7 +124,7 @@ class Run:
             "no write was acknowledged": not self.written,
             "more than two lines in a process's log": max(self.lines.values(), default=0) > 2,  # noqa: PLR2004
             "a log line without an outage": bool(self.lines) and not self.scenario.reads_fail,
-            "more than one attempt per RETRY_AFTER and process": attempts > seconds / self.retry_after + 1,
+            "more than one attempt per RETRY_AFTER and process": attempts > allowed,
             "a value older than the bound before": self.oldest(self.phase("before")) > self.local_timeout + MARGIN,
             "a value older than the bound after": self.oldest(settled) > self.local_timeout + MARGIN,
             "no page after the outage": not settled,

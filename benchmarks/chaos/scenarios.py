@@ -28,13 +28,15 @@ TIMEOUT = 0.25  # seconds, of the clients
 class Scenario(ABC):
     """A remote, started by ``start``. ``loses``: what it held is gone afterwards. ``reads_fail``: while it is broken.
 
-    ``elects``: it mends itself. What its replicas had not been told at that moment is lost.
+    ``elects``: it mends itself. What its replicas had not been told at that moment is lost. ``servers``: those that are out
+    one by one.
     """
 
     name = ""
     loses = False
     reads_fail = True
     elects = False
+    servers = 1
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self.stack = stack
@@ -213,14 +215,16 @@ class Sentinels(Scenario):
         self.primary = self.valkey(ports[0])
         for port in ports[1:]:
             self.valkey(port, "--replicaof", HOST, str(ports[0]))
+        # A name of its own: django-redis shares the pools of one URL.
+        name = f"primary{ports[0]}"
         directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))
         watchers = [servers.free_port() for _ in range(3)]
         for port in watchers:
             config = directory / f"{port}.conf"
             lines = [
-                f"sentinel monitor primary {HOST} {ports[0]} 2",
-                "sentinel down-after-milliseconds primary 1000",
-                "sentinel failover-timeout primary 3000",
+                f"sentinel monitor {name} {HOST} {ports[0]} 2",
+                f"sentinel down-after-milliseconds {name} 1000",
+                f"sentinel failover-timeout {name} 3000",
             ]
             config.write_text("\n".join(lines) + "\n")
             self.launch([servers.valkey_binary(), str(config), "--sentinel", "--bind", HOST, "--port", str(port)], port)
@@ -237,7 +241,7 @@ class Sentinels(Scenario):
             "SOCKET_CONNECT_TIMEOUT": TIMEOUT,
             "SOCKET_TIMEOUT": TIMEOUT,
         }
-        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://primary/0", "OPTIONS": options}
+        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"redis://{name}/0", "OPTIONS": options}
 
     def break_(self) -> None:
         self.primary.kill()
@@ -254,6 +258,7 @@ class Cluster(Scenario):
 
     name = "Cluster failover"
     elects = True
+    servers = 3
     primaries = 3
 
     def start(self) -> dict[str, Any]:
