@@ -7,9 +7,9 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-import tieredcache.backends.tiered as tiered_module
 from tests.conftest import TIERED
 from tieredcache import fresh
+from tieredcache.backends import hits
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_one_instance_in_many_contexts(cache):
     for thread in threads:
         thread.join()
     assert results == [["new"]] * 80
-    assert tiered_module.clock is tiered_module._real_clock
+    assert hits.clock is hits._real_clock
 
 
 def test_others_are_served_as_before(cache):
@@ -149,7 +149,7 @@ def test_others_are_served_as_before(cache):
     assert after.remote_hits == before.remote_hits
     done.set()
     thread.join()
-    assert tiered_module.clock is tiered_module._real_clock
+    assert hits.clock is hits._real_clock
     assert read(cache) == OLD
 
 
@@ -203,9 +203,9 @@ def test_a_child_owes_nothing_to_the_threads_of_its_parent(cache):
     inside.wait(10)
 
     def check():
-        assert tiered_module.clock is tiered_module._real_clock
+        assert hits.clock is hits._real_clock
         with fresh():
-            assert tiered_module.clock is not tiered_module._real_clock
+            assert hits.clock is not hits._real_clock
         assert cache.get_or_set("made", lambda: 1) == 1
 
     assert in_child(check)
@@ -213,11 +213,11 @@ def test_a_child_owes_nothing_to_the_threads_of_its_parent(cache):
     thread.join()
 
     def check_inside():
-        assert tiered_module.clock is not tiered_module._real_clock
+        assert hits.clock is not hits._real_clock
 
     with fresh(), fresh():
         assert in_child(check_inside)
-    assert tiered_module.clock is tiered_module._real_clock
+    assert hits.clock is hits._real_clock
 
 
 def test_a_context_keeps_nothing_of_what_has_ended(cache):
@@ -260,7 +260,7 @@ def test_generators_that_are_interleaved(cache):
     thread.start()
     thread.join()
     box[0].close()
-    assert tiered_module.clock is tiered_module._real_clock
+    assert hits.clock is hits._real_clock
     assert cache.get("list") == ["old"]
 
 

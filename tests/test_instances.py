@@ -1,6 +1,9 @@
 """Backends are made per thread or request: cheaply, leaving nothing; their stores are safe after a fork."""
 
+import asyncio
+import copy
 import gc
+import inspect
 import os
 import pickle
 import signal
@@ -12,6 +15,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from tests.conftest import LRU, TIERED
+from tieredcache.backends import TieredCache
 
 
 def test_making_instances_leaves_nothing_behind(make_cache):
@@ -236,3 +240,45 @@ def test_children_of_multiprocessing(method, hits, make_cache, valkey_url, monke
     assert results.get(timeout=30) == ([1], [1], hits)
     child.join(30)
     assert child.exitcode == 0
+
+
+class Loud(TieredCache):
+    """A subclass that a site may have: with options of its own, and a get of its own."""
+
+    def __init__(self, location, params):
+        super().__init__(location, {**params, "OPTIONS": {"LOCAL_TIMEOUT": 60, **params.get("OPTIONS", {})}})
+
+    def get(self, key, default=None, version=None):
+        return str(super().get(key, default, version)).upper()
+
+
+def test_subclasses(make_cache):
+    """What they override stays; what they do not is on the hit path."""
+    make_cache("locmem")
+    loud, same = Loud("remote", {}), Loud("remote", {})
+    loud.set("key", "text")
+    assert loud.get("key") == same.get("key") == "TEXT"
+    assert asyncio.run(loud.aget("key")) == "text"
+    assert loud.stats().hits == 2
+    assert loud._tier.options.local_timeout == 60
+    assert type(loud) is type(same)
+    assert isinstance(loud, Loud)
+    assert "aget" in vars(type(loud))
+    assert "get" not in vars(type(loud))
+    other = type(loud)("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 5}})
+    assert other.get("key") == "TEXT"
+    assert other.stats().hits == 0
+
+
+def test_an_instance_can_be_copied_and_inspected(make_cache):
+    """As any other backend."""
+    cache = make_cache("locmem", LOCAL_TIMEOUT=60)
+    cache.set("key", "text")
+    cache.get("key")
+    twin = copy.copy(cache)
+    assert twin.get("key") == "text"
+    assert twin.stats().hits == cache.stats().hits == 1
+    assert list(inspect.signature(cache.get).parameters) == ["key", "default", "version"]
+    assert inspect.iscoroutinefunction(cache.aget)
+    assert "local tier" in inspect.getdoc(cache.get)
+    assert type(cache).__name__ == "TieredCache"

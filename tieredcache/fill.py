@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tieredcache.entries import FOREVER, MISSING, UNKNOWN, UNREADABLE, AbsentEntry, Entry, PickledEntry
 from tieredcache.failures import Swallowed, is_remote_error
 from tieredcache.isolation import is_immutable
-from tieredcache.outages import WHOLE, Attempt
+from tieredcache.outages import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable
     from typing import Self
 
     from tieredcache.outages import Outage
-    from tieredcache.readers import Answer
     from tieredcache.tier import LocalTier
 
 
@@ -214,122 +213,3 @@ class Fill(RemoteRead):
         if entry is not None and not entry.is_live(clock()):
             entry.kill()
             self._tier.drop(self.attempt.local_key, entry)
-
-
-class Fills(RemoteRead):
-    """The reads of one ``get_many``: which keys to ask the remote for, and what to hand to the caller."""
-
-    def __init__(self, tier: LocalTier) -> None:
-        super().__init__(tier, None, lambda: WHOLE)
-        self._fills: dict[Hashable, tuple[Any, Fill]] = {}
-        self._plan: list[tuple[Any, Hashable, Any]] = []
-        self._asking: list[Fill] = []
-        self.asked: list[Any] = []
-
-    def release(self) -> None:
-        for _, fill in self._fills.values():
-            fill.release()
-
-    def failed(self, error: BaseException) -> bool:
-        servers: dict[Hashable, Fill] = {}
-        for fill in self._asking:
-            servers.setdefault(fill.attempt.server(), fill)  # the first was let through for the others
-        if len(servers) > 1:
-            self.settle(error)
-            self.answer = True  # each key by itself then: that shows which of the servers it was
-            return True
-        for fill in servers.values():
-            self._tier.gate.failed(error, fill.attempt)
-        return self.do_without(ignore=isinstance(error, Swallowed))
-
-    def settle(self, error: BaseException | None) -> None:
-        for fill in self._asking:
-            fill.settle(error)
-
-    def do_without(self, *, ignore: bool = False) -> bool:
-        if _all(fill.do_without(ignore=ignore) for fill in self._asking):
-            self.answer = True
-        return self.answer is not UNKNOWN
-
-    def admitted(self) -> bool:
-        gate = self._tier.gate
-        self._seen = gate.outage
-        self._ask_for(list(self._fills.values()))
-        if self._seen is not None:
-            self._outage = None
-            by_server: dict[Hashable, Outage | None] = {}  # those of one server go together
-            for fill in self._asking:
-                server = fill.attempt.server()
-                if server not in by_server:
-                    by_server[server] = gate.admit(fill.attempt)
-                    self._outage = self._outage or by_server[server]
-            pairs = list(self._fills.values())
-            asked = [(key, fill) for key, fill in pairs if by_server[fill.attempt.server()] is None]
-            refused = [(key, fill) for key, fill in pairs if by_server[fill.attempt.server()] is not None]
-            ignore = self._outage is not None and self._outage.swallowed
-            if not _all(fill.do_without(ignore=ignore) for _, fill in refused):
-                self._ask_for([])
-                return False
-            self._ask_for(asked)
-        if not self._asking:
-            self.answer = True
-        return bool(self._asking)
-
-    def _ask_for(self, pairs: list[tuple[Any, Fill]]) -> None:
-        self.asked = [key for key, _ in pairs]
-        self._asking = [fill for _, fill in pairs]
-
-    def asks(self, local_key: Hashable) -> bool:
-        """Whether it is to be asked for."""
-        return local_key in self._fills
-
-    @property
-    def timeout(self) -> float:
-        """The longest of the local timeouts, in seconds; ``0``: none of the answers will be kept."""
-        return max(fill.timeout for fill in self._asking)
-
-    def served(self, key: Any, local_key: Hashable, value: Any) -> None:
-        """``key`` has been answered locally."""
-        self._plan.append((key, local_key, value))
-
-    def ask(self, key: Any, local_key: Hashable, fill: Fill | None) -> None:
-        """``key`` has to be asked for: once, where two keys are one to the remote (``1`` and ``"1"``)."""
-        if fill is not None:
-            self._fills[local_key] = (key, fill)
-        self._plan.append((key, local_key, UNREADABLE))
-
-    def keep(self, answers: Sequence[Answer]) -> None:
-        """Keep the answers for ``asked``."""
-        for fill, answer in zip(self._asking, answers, strict=True):
-            fill.keep(*answer)
-        self.answer = True
-
-    def deliver(self, found: dict[Any, Any]) -> Iterator[Any]:
-        """Put what was found into ``found``, in the order of the keys; yields the keys that must be read once more.
-
-        Those are the second names of keys that have two: each must have an object of its own; and all of them, where one of
-        several servers has failed.
-        """
-        delivered = set()
-        # Keys that are equal to Python and not to the remote (1 and True) take turns in one place of the result.
-        placed: dict[Any, Hashable] = {}
-        for key, local_key, answer in self._plan:
-            value = answer
-            if answer is UNREADABLE:
-                fill = self._fills[local_key][1]
-                value = fill.answer
-                again = local_key in delivered and not (value is MISSING or fill.share or is_immutable(value))
-                if again or value is UNKNOWN:
-                    if placed.get(key) != local_key:
-                        yield key
-                        placed[key] = local_key
-                    continue
-                delivered.add(local_key)
-            if value is not MISSING:
-                found[key] = value
-                placed[key] = local_key
-
-
-def _all(answers: Iterator[bool]) -> bool:
-    """Whether all are true; unlike ``all`` it asks for each of them."""
-    return False not in list(answers)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import random
 from time import monotonic as clock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieredcache.entries import UNKNOWN, AbsentEntry
 from tieredcache.failures import describe
@@ -32,12 +32,15 @@ from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from tieredcache.entries import Entry
     from tieredcache.options import TieredOptions
     from tieredcache.outages import Gate
     from tieredcache.readers import Reader
+
+
+Cache = TypeVar("Cache")
 
 
 class LocalTier(Store):
@@ -52,6 +55,7 @@ class LocalTier(Store):
         self.reader: Reader | None = None  # known with the first remote instance, as are home, prefix and packages
         self.home: str | None = None
         self.prefix = ""
+        self._classes: dict[type, type] = {}
         self.packages: frozenset[str] = frozenset()
         self.remote_hits = Counter()
         self.misses = Counter()
@@ -69,6 +73,11 @@ class LocalTier(Store):
         self.undecodable: dict[Hashable, None] = {}  # keys that have been told of
         # Of its own, and seeded anew in each child: processes with the same jitter would refill together.
         self.random = random.Random().random  # noqa: S311 - jitter, not a secret
+
+    def class_of(self, kind: type[Cache], make: Callable[[type[Cache], Any], type[Cache]]) -> type[Cache]:
+        """The class of this tier's own for backends of the class ``kind``, by ``make(kind, self.lru)`` the first time."""
+        made = self._classes.get(kind)
+        return made or self._classes.setdefault(kind, make(kind, self.lru))
 
     def serve(self, local_key: Hashable, entry: Entry | None) -> Any:
         """What the local tier answers: a value, ``MISSING``, or ``UNKNOWN``. ``entry``: the one just looked up in vain."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -10,12 +9,14 @@ from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.utils.safestring import SafeString
 
+from tieredcache.backends.hits import many_hits, slow_path, with_hit_path
 from tieredcache.backends.local import Local
 from tieredcache.backends.writes import RemoteWrites
-from tieredcache.entries import FOREVER, MISSING, UNKNOWN
+from tieredcache.entries import MISSING, UNKNOWN
 from tieredcache.failures import packages_of
-from tieredcache.fill import Fill, Fills, Look
-from tieredcache.freshness import follow, note_write
+from tieredcache.fill import Fill, Look
+from tieredcache.fills import Fills
+from tieredcache.freshness import note_write
 from tieredcache.isolation import share_instances_of
 from tieredcache.lookthrough import look_through
 from tieredcache.readers import reader_for
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from django.core.cache.backends.base import BaseCache
 
+    from tieredcache.entries import Entry
     from tieredcache.readers import Reader
     from tieredcache.stats import Stats
 
@@ -35,23 +37,6 @@ _SIMPLE: Final = {str, int, float, bool}
 
 # Template fragments: a str without a __dict__, and with nothing to change.
 share_instances_of(SafeString)
-
-
-def _switch(demanding: bool) -> None:
-    """While anybody demands freshness, let the fast path find every entry expired."""
-    global clock  # noqa: PLW0603 - the name that the fast path reads
-    global _real_clock  # noqa: PLW0603
-    if clock is not _beyond:
-        _real_clock = clock
-    clock = _beyond if demanding else _real_clock
-
-
-def _beyond() -> float:
-    return FOREVER
-
-
-_real_clock = clock
-follow(_switch)
 
 
 class TieredCache(RemoteWrites):
@@ -63,12 +48,16 @@ class TieredCache(RemoteWrites):
 
     tieredcache_reader = ChainReader()
 
+    made_from: type[TieredCache] | None = None
+
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         # BaseCache.__init__ is not called: all it sets (version, key_prefix, key_func, ...) is the remote's, and is looked
         # up there. Nor is the remote made yet: a request that is served locally needs none.
         self._location = location
         self._tier = tier = tier_for(TieredCache, location, params)
-        self._lru = tier.lru
+        # Of a class that is the tier's own, with the hit path built in.
+        kind = type(self)
+        self.__class__ = tier.class_of(kind.made_from or kind, with_hit_path)
         self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
         if "TIMEOUT" in params:
             self.default_timeout = params["TIMEOUT"]
@@ -120,19 +109,18 @@ class TieredCache(RemoteWrites):
 
     # --- reads ---
 
+    @slow_path
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
         """The value of ``key``, from the local tier where it has it, else from the remote one; ``default`` from neither."""
-        # The fast path. Only str keys of the default version are stored as they are, so only they are looked up so: they
-        # need no formatting, which takes longer than all the rest. A value that takes more than handing over is kept in an
-        # entry with its deadline at NEVER. See docs/design.md for what each line costs.
-        entry = None
-        if version is None and type(key) is str:
-            try:
-                entry = self._lru[key]
-                if entry.deadline > clock():
-                    return entry.value
-            except (KeyError, AttributeError):
-                pass  # not there, or forgotten this moment
+        return self._get(key, default, version, None)
+
+    @slow_path
+    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
+        """As ``get``; a hit does not leave the event loop, or even yield to it."""
+        return await self._aget(key, default, version, None)
+
+    def _get(self, key: Any, default: Any, version: Any, entry: Entry | None) -> Any:
+        # entry: the one that the hit path has just looked up in vain.
         made = self.local_key(key, version)
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
@@ -147,16 +135,7 @@ class TieredCache(RemoteWrites):
             if fill.still_admitted():
                 fill.keep(*self._reader().get(self._remote(), key, version, life=fill.timeout > 0))
 
-    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """As ``get``; a hit does not leave the event loop, or even yield to it."""
-        entry = None
-        if version is None and type(key) is str:
-            try:
-                entry = self._lru[key]
-                if entry.deadline > clock():
-                    return entry.value
-            except (KeyError, AttributeError):
-                pass
+    async def _aget(self, key: Any, default: Any, version: Any, entry: Entry | None) -> Any:
         made = self.local_key(key, version)
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
@@ -172,7 +151,7 @@ class TieredCache(RemoteWrites):
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """The values of those of ``keys`` that exist; one remote read for all that the local tier has not."""
-        found, rest = self._hits(keys, version)
+        found, rest = many_hits(self._tier, keys, version)
         if rest:
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
@@ -191,7 +170,7 @@ class TieredCache(RemoteWrites):
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """As ``get_many``; where all are hits it does not leave the event loop."""
-        found, rest = self._hits(keys, version)
+        found, rest = many_hits(self._tier, keys, version)
         if rest:
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
@@ -237,30 +216,6 @@ class TieredCache(RemoteWrites):
                         look.tell(await remote.ahas_key(key, version=version))
             known = look.result()
         return known
-
-    def _hits(self, keys: Iterable[Any], version: Any) -> tuple[dict[Any, Any], list[Any]]:
-        """The hits up to the first key that is none, and the keys from there on."""
-        keys = list(keys)
-        found: dict[Any, Any] = {}
-        if version is not None:
-            return found, keys
-        lru = self._lru
-        now = clock()
-        for place, key in enumerate(keys):
-            if type(key) is not str:
-                return found, keys[place:]
-            try:
-                entry = lru[key]
-                if entry.deadline > now:
-                    found[key] = entry.value
-                    continue
-            except KeyError:
-                return found, keys[place:]
-            except AttributeError:
-                pass
-            self._tier.duds.add()  # found, but not served from here: it is looked up again
-            return found, keys[place:]
-        return found, []
 
     def _plan(self, keys: list[Any], version: Any, fills: Fills) -> None:
         serve = self._tier.serve
