@@ -21,8 +21,8 @@ lint: $(READY)-test  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)-bench  ## the cost of a hit against the floor
-	$(BIN)/python -m benchmarks.hits
+bench: $(READY)-bench  ## what calls cost, against the floor and the peers; three minutes (ARGS="--short")
+	$(BIN)/python -m benchmarks $(ARGS)
 
 staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")
 	$(BIN)/python -m benchmarks.staleness $(ARGS)

@@ -59,7 +59,10 @@ def follow(switch: Callable[[bool], None]) -> None:
 
 def accepts(read_at: float) -> bool:
     """Whether the running code may be served a copy read at the monotonic time ``read_at``."""
-    return all(read_at > clock() - demand.max_age and read_at > demand.since for demand in _demands.get() if demand.active)
+    demands = _demands.get()
+    if not demands:  # nearly always; a generator takes longer than all else of a hit that unpickles
+        return True
+    return all(read_at > clock() - demand.max_age and read_at > demand.since for demand in demands if demand.active)
 
 
 @contextmanager

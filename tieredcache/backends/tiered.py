@@ -120,8 +120,8 @@ class TieredCache(RemoteWrites):
         return await self._aget(key, default, version, None)
 
     def _get(self, key: Any, default: Any, version: Any, entry: Entry | None) -> Any:
-        # entry: the one that the hit path has just looked up in vain.
-        made = self.local_key(key, version)
+        # entry: the one that the hit path has just found, under the key as it is, and did not serve.
+        made = self.local_key(key, version) if entry is None else key
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
             with self._fill(made, key, version) as fill:
@@ -136,7 +136,7 @@ class TieredCache(RemoteWrites):
                 fill.keep(*self._reader().get(self._remote(), key, version, life=fill.timeout > 0))
 
     async def _aget(self, key: Any, default: Any, version: Any, entry: Entry | None) -> Any:
-        made = self.local_key(key, version)
+        made = self.local_key(key, version) if entry is None else key
         value = self._tier.serve(made, entry)
         if value is UNKNOWN:
             with self._fill(made, key, version) as fill:

@@ -1,0 +1,121 @@
+"""``make bench``: what we cost and what the peers cost, in turns, in one process; each promise, and whether it holds.
+
+    python -m benchmarks [--short] [--strict] [--only WORD] [--save FOLDER]
+
+The exit status is of the hit and the making of an instance; with ``--strict``, of all promises. ``--short`` runs a tenth of
+the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and a picture of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+from django.conf import settings
+
+from benchmarks import calls, work
+from example_project import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGES = ("django", "lru-dict", "django-redis", "redis", "hiredis", "django-lrucache-backend", "django-fallthrough-cache")
+JUDGED = {"get, local hit, 100-character string": 1.25, "making an instance": 1.5}  # by their first target
+ROOM = 1.6  # what a busy machine may add in the short form
+
+
+def measured(only: str, share: float) -> Iterator[dict[str, Any]]:
+    """The figures, one comparison after the other."""
+    # Made one by one, each after the one before it is done: they share the caches.
+    whole = (make() for make in (work.seeds_workload, work.hits_from_threads))
+    for comparison in itertools.chain(calls.comparisons(), whole):
+        if only in comparison.name:
+            comparison.run(share)
+            yield comparison.figures()
+    if only in "bytes" and share == 1:
+        yield work.weight()
+
+
+def table(found: dict[str, Any]) -> str:
+    """The lines of one comparison."""
+    lines = [f"\n{found['name']}"]
+    for name, (low, middle, high) in found.get("ns", {}).items():
+        lines.append(f"  {name:28}{middle:12,.0f} ns  ({low:,.0f} - {high:,.0f})")
+    lines += [f"  {name:28}{number:12,} bytes" for name, number in found.get("bytes", {}).items()]
+    for target in found["targets"]:
+        ratio = target["ratio"]
+        told = f"{1 / ratio:,.1f} x as fast" if "fast" in target["target"] else f"{ratio:.2f} x"
+        lines.append(f"  {'holds ' if target['holds'] else 'MISSED'} {target['target']}: {told}")
+    return "\n".join(lines)
+
+
+def about() -> dict[str, Any]:
+    """On what it was measured."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    processor = next(
+        (line.partition(":")[2].strip() for line in _cpuinfo().splitlines() if line.startswith("model name")),
+        platform.machine(),
+    )
+    return {"python": platform.python_version(), "processor": processor, "packages": found, "command": "make bench"}
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+def missed(found: dict[str, Any], *, short: bool, strict: bool) -> int:
+    """How many promises were missed, of those that are judged."""
+    if strict:
+        return sum(not target["holds"] for target in found["targets"])
+    limit = JUDGED.get(found["name"])
+    return 0 if limit is None else int(found["targets"][0]["ratio"] > limit * (ROOM if short else 1))
+
+
+def main() -> int:
+    """Print the tables; 1 where a promise is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--save", type=Path)
+    arguments = parser.parse_args()
+    with servers.valkey() as url:
+        settings.configure(CACHES=calls.settings(url) | work.settings())
+        django.setup()
+        everything = about()
+        print(
+            f"Python {everything['python']}, {everything['processor']}, "
+            + ", ".join(map(" ".join, everything["packages"].items()))
+        )
+        results = []
+        for found in measured(arguments.only, 0.1 if arguments.short else 1):
+            print(table(found), flush=True)
+            results.append(found)
+    if arguments.save:
+        from benchmarks.draw import draw
+
+        arguments.save.mkdir(parents=True, exist_ok=True)
+        name = "python" + ".".join(everything["python"].split(".")[:2])
+        text = json.dumps(everything | {"comparisons": results}, indent=1)
+        (arguments.save / f"{name}.json").write_text(text + "\n")
+        draw(results, everything["python"], arguments.save / f"{name}.svg")
+    targets = [target for found in results for target in found["targets"]]
+    print(f"\n{sum(target['holds'] for target in targets)} of {len(targets)} promises hold")
+    return int(any(missed(found, short=arguments.short, strict=arguments.strict) for found in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
