@@ -92,3 +92,27 @@ class RemoteDouble(LocMemCache):
 
     async def aset(self, key, value, timeout=300, version=None):
         self.set(key, value, timeout, version)
+
+
+class Odd(Exception):
+    """An error that cannot be made again from what it says."""
+
+    __slots__ = ("code",)
+
+    def __new__(cls, code, *, text):
+        self = super().__new__(cls, text)
+        self.code = code
+        return self
+
+    def __init__(self, code, *, text):
+        pass
+
+
+class Strict(Exception):
+    """An error that wants two things, and cannot say what it is."""
+
+    def __new__(cls, code, text):
+        return super().__new__(cls, code, text)
+
+    def __str__(self):
+        raise AttributeError

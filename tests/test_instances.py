@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import functools
 import gc
 import inspect
 import os
@@ -282,3 +283,58 @@ def test_an_instance_can_be_copied_and_inspected(make_cache):
     assert inspect.iscoroutinefunction(cache.aget)
     assert "local tier" in inspect.getdoc(cache.get)
     assert type(cache).__name__ == "TieredCache"
+
+
+def test_wrapped_methods_stay(make_cache):
+    """functools.wraps copies all attributes of what it wraps."""
+    calls = []
+
+    def traced(method):
+        @functools.wraps(method)
+        def call(*args, **kwargs):
+            calls.append(1)
+            return method(*args, **kwargs)
+
+        return call
+
+    make_cache("locmem")
+
+    class Traced(TieredCache):
+        get = traced(TieredCache.get)
+
+    cache = Traced("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 60}})
+    cache.set("key", "text")
+    assert cache.get("key") == cache.get("key") == "text"
+    assert len(calls) == 2
+    assert cache.stats().hits == 1
+
+
+def test_classes_that_allow_no_other(make_cache):
+    """They go without the hit path, and work."""
+
+    class Named(TieredCache):
+        def __init_subclass__(cls, *, name, **kwargs):
+            super().__init_subclass__(**kwargs)
+
+    make_cache("locmem")
+    cache = Named("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 60}})
+    cache.set("key", "text")
+    assert cache.get("key") == asyncio.run(cache.aget("key")) == "text"
+    assert cache.stats().hits == 1
+
+
+def test_subclasses_of_a_tiers_own_class(make_cache):
+    """Have the hit path of their own tier, and what they override."""
+    cache = make_cache("locmem", LOCAL_TIMEOUT=60)
+    cache.set("key", "text")
+    cache.get("key")
+
+    class Other(type(cache)):
+        def get(self, key, default=None, version=None):
+            return "mine"
+
+    other = Other("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 30}})
+    assert other.get("key") == "mine"
+    assert asyncio.run(other.aget("key")) == "text"
+    assert other.stats().hits == 0
+    assert type(cache).__doc__ == TieredCache.__doc__

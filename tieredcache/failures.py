@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import BaseDatabaseCache
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -16,7 +19,6 @@ _ROOTS: Final = (
     ("valkey.exceptions", "ValkeyClusterException"),
     ("pymemcache.exceptions", "MemcacheError"),
     ("pylibmc", "Error"),
-    ("django.db.utils", "Error"),
 )
 # What of these is the caller's mistake.
 _MISTAKES: Final = (
@@ -32,6 +34,7 @@ _MISTAKES: Final = (
     ("django_redis.exceptions", "CompressorError"),
     ("django_valkey.exceptions", "CompressorError"),
 )
+_KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
 _PYTHONS: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _REPLIES: Final = (("redis.exceptions", "ResponseError"), ("valkey.exceptions", "ResponseError"))
 # An error that a Redis or Valkey server replies is the command's fault, unless it is one of these...
@@ -66,13 +69,24 @@ class RemoteOutage(Exception):  # noqa: N818 - what it is, in the word of the do
         return RemoteOutage, self.args
 
 
-def packages_of(remote: object) -> frozenset[str]:
-    """The packages that ``remote`` is made in: exceptions from there are its own."""
-    found = {kind.__module__.partition(".")[0] for kind in type(remote).__mro__}
-    return frozenset(found - {"builtins", "django", "tieredcache", "typing"})
+def packages_of(remote: BaseCache) -> frozenset[str]:
+    """Where the exceptions are made that are of ``remote`` itself.
+
+    The packages of a backend that we do not know; the modules of a subclass of one that we know, because a project's package
+    has much else; ``"django.db"``, where the entries are in the database.
+    """
+    if isinstance(remote, BaseDatabaseCache):
+        return frozenset({"django.db"})
+    modules = {kind.__module__ for kind in type(remote).__mro__ if kind not in {BaseCache, object}}
+    own = {module for module in modules if _package(module) not in _KNOWN}
+    return frozenset(own if own < modules else map(_package, own))
 
 
-def is_remote_error(error: BaseException, packages: Iterable[str] = ()) -> bool:
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()) -> bool:
     """Whether ``error``, raised by a remote operation, is a failure of the remote, made in ``packages``.
 
     Refused, reset and timed-out connections, exhausted pools, servers that are loading, read-only, out of memory or want
@@ -90,9 +104,11 @@ def is_remote_error(error: BaseException, packages: Iterable[str] = ()) -> bool:
         return _is_server_error(error)
     if isinstance(error, (EOFError, *_loaded(_ROOTS))):
         return "too large" not in str(error)  # Memcached's answer to a value
-    # A client that we do not know, in the package of its backend. Not what Python itself calls a mistake.
-    own = kind.__module__.partition(".")[0] in packages
-    return own and isinstance(error, Exception) and not isinstance(error, _PYTHONS)
+    # The database's, where the remote may be one; else it was asked by a value that is pickled. Or a client's that we do not
+    # know, and not what Python itself calls a mistake.
+    database = bool(packages) and isinstance(error, _loaded([("django.db.utils", "Error")]))
+    own = kind.__module__ in packages or _package(kind.__module__) in packages
+    return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS))
 
 
 def _is_server_error(error: BaseException) -> bool:

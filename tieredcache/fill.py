@@ -32,7 +32,7 @@ class RemoteRead:
     def __init__(self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable]) -> None:
         self._tier = tier
         self._outage: Outage | None = None
-        self._seen: Outage | None = None
+        self._seen = 0
         self._noted = False
         self.answer: Any = UNKNOWN
         self.attempt = Attempt(local_key, server)
@@ -43,21 +43,21 @@ class RemoteRead:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         self.release()
         if error is None or self._noted:
-            self.settle(None)  # where it was answered in a way that tells nothing
+            self.settle(tried=True)  # where it was answered in a way that tells nothing
             return False
         if not is_remote_error(error, self._tier.packages):
             # A cancellation is not the end: the thread that reads for a task goes on, and will tell.
             self._noted = isinstance(error, Exception)
-            self.settle(error)
+            self.settle(tried=not self._noted)
             return False
         self._noted = True
         self._tier.remote_errors.add()
         return self.failed(error)
 
-    def settle(self, error: BaseException | None) -> None:
+    def settle(self, *, tried: bool) -> None:
         """Let the next reader try, where this one was let through to and has not told how it went."""
-        if self.attempt.outage is not None:
-            self._tier.gate.abandoned(error, self.attempt)
+        if self.attempt.probing is not None:
+            self._tier.gate.abandoned(self.attempt, tried=tried)
 
     def failed(self, error: BaseException) -> bool:
         """Tell the gate that the remote has failed; whether something stands in for its answer."""
@@ -67,7 +67,7 @@ class RemoteRead:
     def admitted(self) -> bool:
         """Whether the remote may be tried; where not, what stands in for its answer is found."""
         gate = self._tier.gate
-        self._seen = gate.outage
+        self._seen = gate.changes
         self._outage = gate.admit(self.attempt)
         if self._outage is not None:
             self.do_without(ignore=self._outage.swallowed)
@@ -75,7 +75,7 @@ class RemoteRead:
 
     def still_admitted(self) -> bool:
         """The same a while later, in another thread: an outage may have begun since."""
-        return self._tier.gate.outage is self._seen or self.admitted()
+        return self._tier.gate.changes == self._seen or self.attempt.probing is not None or self.admitted()
 
     def result(self) -> Any:
         """The answer; raises ``RemoteOutage`` where the remote was not tried and nothing stands in for its answer."""
@@ -150,11 +150,13 @@ class Fill(RemoteRead):
         """
         tier, self.answer = self._tier, MISSING
         if value is UNREADABLE:
-            tier.misses.add()
             tier.skipped.add()
             if isinstance(life, Swallowed):
                 self.do_without(ignore=True)
-            elif life is not None:
+                return
+            tier.misses.add()
+            if life is not None:
+                self.settle(tried=False)  # the value's fault
                 tier.tell_undecodable(self.attempt.local_key, life)
             return
         tier.gate.succeeded(self.attempt)

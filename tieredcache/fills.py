@@ -38,45 +38,54 @@ class Fills(RemoteRead):
         for fill in self._asking:
             servers.setdefault(fill.attempt.server(), fill)  # the first was let through for the others
         if len(servers) > 1:
-            self.settle(error)
+            self.settle(tried=False)
             self.answer = True  # each key by itself then: that shows which of the servers it was
             return True
         for fill in servers.values():
             self._tier.gate.failed(error, fill.attempt)
         return self.do_without(ignore=isinstance(error, Swallowed))
 
-    def settle(self, error: BaseException | None) -> None:
-        for fill in self._asking:
-            fill.settle(error)
+    def settle(self, *, tried: bool) -> None:
+        for _, fill in self._fills.values():
+            fill.settle(tried=tried)
 
     def do_without(self, *, ignore: bool = False) -> bool:
-        if _all(fill.do_without(ignore=ignore) for fill in self._asking):
+        found = [fill.do_without(ignore=ignore) for fill in self._asking]
+        if all(found):
             self.answer = True
         return self.answer is not UNKNOWN
 
     def admitted(self) -> bool:
         gate = self._tier.gate
-        self._seen = gate.outage
-        self._ask_for(list(self._fills.values()))
-        if self._seen is not None:
+        self._seen = gate.changes
+        pairs = list(self._fills.values())
+        if gate.outage is not None:
             self._outage = None
-            by_server: dict[Hashable, Outage | None] = {}  # those of one server go together
-            for fill in self._asking:
-                server = fill.attempt.server()
-                if server not in by_server:
-                    by_server[server] = gate.admit(fill.attempt)
-                    self._outage = self._outage or by_server[server]
-            pairs = list(self._fills.values())
-            asked = [(key, fill) for key, fill in pairs if by_server[fill.attempt.server()] is None]
-            refused = [(key, fill) for key, fill in pairs if by_server[fill.attempt.server()] is not None]
+            servers = [fill.attempt.server() for _, fill in pairs]  # once: they may change at any time
+            refused: dict[Hashable, Outage | None] = {}  # those of one server go together
+            for (_, fill), server in zip(pairs, servers, strict=True):
+                if server not in refused:
+                    refused[server] = gate.admit(fill.attempt)
+                    self._outage = self._outage or refused[server]
             ignore = self._outage is not None and self._outage.swallowed
-            if not _all(fill.do_without(ignore=ignore) for _, fill in refused):
+            found = [
+                fill.do_without(ignore=ignore)
+                for (_, fill), server in zip(pairs, servers, strict=True)
+                if refused[server] is not None
+            ]
+            if not all(found):
+                self.settle(tried=False)
                 self._ask_for([])
                 return False
-            self._ask_for(asked)
-        if not self._asking:
+            pairs = [pair for pair, server in zip(pairs, servers, strict=True) if refused[server] is None]
+        self._ask_for(pairs)
+        if not pairs:
             self.answer = True
-        return bool(self._asking)
+        return bool(pairs)
+
+    def still_admitted(self) -> bool:
+        probing = any(fill.attempt.probing for fill in self._asking)
+        return self._tier.gate.changes == self._seen or probing or self.admitted()
 
     def _ask_for(self, pairs: list[tuple[Any, Fill]]) -> None:
         self.asked = [key for key, _ in pairs]
@@ -131,8 +140,3 @@ class Fills(RemoteRead):
             if value is not MISSING:
                 found[key] = value
                 placed[key] = local_key
-
-
-def _all(answers: Iterator[bool]) -> bool:
-    """Whether all are true; unlike ``all`` it asks for each of them."""
-    return False not in list(answers)

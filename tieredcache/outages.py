@@ -6,8 +6,8 @@ through at a time, the next one ``RETRY_AFTER`` seconds after that one has faile
 Writes are always tried. Where they fail alone (a read-only replica, a server out of memory) and are swallowed, that is
 logged too, once, until they have succeeded for a while; reads go on meanwhile.
 
-Where a remote consists of servers that fail one by one (a cluster), only keys of those that have failed are kept from being
-read, and only reads of such keys end the outage.
+Where a remote consists of servers that fail one by one (a cluster), all this goes for each of them: keys of the others are
+read as ever, and the outage is over when none of them is out.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ WHOLE: Final = ""
 
 
 class Outage:
-    """One outage: when it began (monotonic seconds), why, what it has cost, and when the remote may be tried again.
-
-    ``failing``: the servers that could not be read, each with the local key that was asked for.
-    """
+    """One outage: when it began (monotonic seconds), why, and what it has cost. ``failing``: the servers that are out."""
 
     def __init__(self, error: BaseException) -> None:
         self.began = clock()
@@ -55,21 +52,30 @@ class Outage:
         self.swallowed = isinstance(error, Swallowed)
         self.error = without_frames(cause(error))
         self.kind = outage_class(type(self.error))
-        self.failing: dict[Hashable, Hashable] = {}
-        self.next_attempt = 0.0
+        self.failing: dict[Hashable, Failing] = {}
         self.failed = Counter()
         self.spared = Counter()
 
 
-class Attempt:
-    """A reader at the gate. ``started``: its monotonic time. ``outage``: the one that it was let through in, to probe it."""
+class Failing:
+    """A server that could not be read: who has met that last, and when (monotonic seconds) it may be tried again."""
 
-    __slots__ = ("local_key", "outage", "server", "started")
+    __slots__ = ("attempt", "next_attempt")
+
+    def __init__(self, attempt: Attempt, next_attempt: float) -> None:
+        self.attempt = attempt
+        self.next_attempt = next_attempt
+
+
+class Attempt:
+    """A reader at the gate. ``started``: its monotonic time. ``probing``: what it was let through to try, in an outage."""
+
+    __slots__ = ("local_key", "probing", "server", "started")
 
     def __init__(self, local_key: Hashable, server: Callable[[], Hashable]) -> None:
         self.local_key = local_key
         self.server = server  # called only in an outage: it takes a while
-        self.outage: Outage | None = None
+        self.probing: Failing | None = None
         self.started = clock()
 
 
@@ -92,47 +98,58 @@ class Gate:
         self._lock = threading.RLock()
         self._last_end = -math.inf
         self.outage: Outage | None = None
+        self.changes = 0  # of what is failing
         self._writes: Outage | None = None  # writes that fail while reads succeed, and nobody else tells of
         self._last_write = 0.0
+
+    def covers(self, server: Callable[[], Hashable]) -> bool:
+        """Whether ``server()`` is out."""
+        outage = self.outage
+        return outage is not None and _failing(outage, server) is not None
 
     def admit(self, attempt: Attempt) -> Outage | None:
         """Let a reader try the remote, or not: then the outage is returned.
 
-        Of those who are let through in an outage there is one at a time. Who is let through tells how it went:
+        Of those who are let through to a server that is out there is one at a time. Who is let through tells how it went:
         ``succeeded``, ``failed`` or ``abandoned``.
         """
         outage = self.outage
-        if outage is None or (WHOLE not in outage.failing and attempt.server() not in outage.failing):
+        failing = None if outage is None else _failing(outage, attempt.server)
+        if outage is None or failing is None:
             return None
         now = clock()
-        if now >= outage.next_attempt:
+        if now >= failing.next_attempt:
             with self._lock:
                 if self.outage is not outage:
                     return None  # over
-                if now >= outage.next_attempt:
-                    attempt.outage = outage
-                    outage.next_attempt = now + GIVEN_UP * self._retry_after
+                if now >= failing.next_attempt:
+                    attempt.probing = failing
+                    failing.next_attempt = now + GIVEN_UP * self._retry_after
                     return None
         outage.spared.add()
         return outage
 
     def failed(self, error: BaseException, attempt: Attempt) -> None:
         """A read has failed."""
-        if self._leads_on or attempt.started < self._last_end:
+        if self._leads_on or (attempt.probing is None and attempt.started < self._last_end):
             return  # what it met is over: others have succeeded since
         server = attempt.server()
         new = None if self.outage else Outage(error)  # made outside the lock: it calls the error's own code
         with self._lock:
             outage = self.outage or new or Outage(error)
             begins = self.outage is None
-            if begins or attempt.outage is outage:
-                # Not for those who began before the outage: somebody else may be trying the remote now.
-                outage.next_attempt = clock() + self._retry_after
-            outage.failing[server] = attempt.local_key
+            again = clock() + self._retry_after
+            failing = outage.failing.setdefault(server, Failing(attempt, again))
+            failing.attempt = attempt
+            if attempt.probing is not None:
+                # Not for those who began before the outage: somebody else may be trying the server now.
+                attempt.probing.next_attempt = failing.next_attempt = again
             self.outage = outage
-        attempt.outage = None
+            self.changes += 1
+        attempt.probing = None
         outage.failed.add()
-        if begins and self._writes is None:
+        told = self._writes is not None and clock() <= self._last_write + self._retry_after
+        if begins and not told:
             logger.warning(
                 "Outage of the remote cache %r: %s. One read tries it every %g s, the others do without it.",
                 self._remote,
@@ -143,28 +160,31 @@ class Gate:
     def succeeded(self, attempt: Attempt) -> None:
         """A read has succeeded."""
         outage = self.outage
-        if outage is None or attempt.started < outage.began:
+        if outage is None or (attempt.probing is None and attempt.started < outage.began):
             return  # there is none, or what it saw was before it
         here = attempt.server()
+        # Another server may have taken over what these could not say.
+        over = {name for name, failing in outage.failing.copy().items() if failing.attempt.server() != name}
         with self._lock:
-            for failing, failed_key in list(outage.failing.items()):
-                # The key too: another server may have taken over what it failed to get from this one.
-                if failing in {WHOLE, here} or failed_key == attempt.local_key:
-                    del outage.failing[failing]
-                    outage.next_attempt = 0.0  # for the next of them
+            attempt.probing = None
+            for name, failing in list(outage.failing.items()):
+                if name in {WHOLE, here} or name in over or failing.attempt.local_key == attempt.local_key:
+                    del outage.failing[name]
+                    self.changes += 1
             if outage.failing or self.outage is not outage:
                 return
             self.outage = self._writes = None
             self._last_end = clock()
-        attempt.outage = None
         self._tell_end(outage)
 
-    def abandoned(self, error: BaseException | None, attempt: Attempt) -> None:
-        """A read was given up, or never sent, or nobody can tell how it went: a cancellation, the caller's mistake."""
-        outage, attempt.outage = attempt.outage, None
-        if outage is not None:
-            # Not at once after a cancellation: it may have taken as long as it did because the remote hangs.
-            outage.next_attempt = clock() + (0 if isinstance(error, Exception) else self._retry_after)
+    def abandoned(self, attempt: Attempt, *, tried: bool) -> None:
+        """A reader that was let through gave up. ``tried``: it may have waited for the server, as one that is cancelled has.
+
+        Else the next may try at once: it was the caller's mistake, or the value's, or nothing was sent.
+        """
+        failing, attempt.probing = attempt.probing, None
+        if failing is not None:
+            failing.next_attempt = clock() + (self._retry_after if tried else 0)
 
     def write_swallowed(self, error: BaseException) -> None:
         """A write has failed, and nobody else will tell."""
@@ -212,6 +232,10 @@ class Gate:
         error.__dict__.update(vars(outage.error))
         error.__cause__ = outage.error
         return error
+
+
+def _failing(outage: Outage, server: Callable[[], Hashable]) -> Failing | None:
+    return outage.failing.get(WHOLE) or outage.failing.get(server())
 
 
 def _after_fork_in_child() -> None:

@@ -49,8 +49,8 @@ follow(_switch)
 
 
 def slow_path(method: Method) -> Method:
-    """Marks a method that the hit path may take the place of: one that a subclass has overridden stays."""
-    method.is_slow_path = True  # type: ignore[attr-defined]
+    """Marks a method that the hit path may take the place of. By itself: wrappers copy attributes, and are to stay."""
+    method.is_slow_path = method  # type: ignore[attr-defined]
     return method
 
 
@@ -61,12 +61,23 @@ def with_hit_path(kind: Cache, lru: Mapping[Any, Entry]) -> Cache:
     which takes longer than all the rest. A value that takes more than handing over is kept in an entry with its deadline at
     ``NEVER``. What ``kind`` has overridden stays.
     """
-    made: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "made_from": kind}
+    made: dict[str, Any] = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+        "made_from": kind,
+    }
     for method in (_get(lru), _aget(lru)):
-        inherited = getattr(kind, method.__name__)
-        if getattr(inherited, "is_slow_path", False):
+        # Not what another tier's class has: somebody may have made a subclass of that.
+        own = (vars(base) for base in kind.__mro__ if "made_from" not in vars(base) or vars(base)["made_from"] is None)
+        inherited: Any = next(names[method.__name__] for names in own if method.__name__ in names)
+        marked: Any = getattr(inherited, "is_slow_path", None)
+        if marked is inherited:
             made[method.__name__] = functools.update_wrapper(method, inherited)
-    return type(kind)(kind.__name__, (kind,), made)
+    try:
+        return type(kind)(kind.__name__, (kind,), made)
+    except Exception:  # noqa: BLE001 - a metaclass or __init_subclass__ that wants more, or no second class: the slow path then
+        return kind
 
 
 def _get(lru: Mapping[Any, Entry]) -> Callable[..., Any]:

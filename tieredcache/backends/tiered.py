@@ -57,7 +57,7 @@ class TieredCache(RemoteWrites):
         self._tier = tier = tier_for(TieredCache, location, params)
         # Of a class that is the tier's own, with the hit path built in.
         kind = type(self)
-        self.__class__ = tier.class_of(kind.made_from or kind, with_hit_path)
+        self.__class__ = tier.class_of(vars(kind).get("made_from") or kind, with_hit_path)
         self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
         if "TIMEOUT" in params:
             self.default_timeout = params["TIMEOUT"]
@@ -213,7 +213,7 @@ class TieredCache(RemoteWrites):
                     if self._reader().threaded(remote):
                         await sync_to_async(self._look)(look, key, version)
                     else:
-                        look.tell(await remote.ahas_key(key, version=version))
+                        look.tell(await self._reader().ahas_key(remote, key, version))
             known = look.result()
         return known
 
@@ -241,6 +241,10 @@ class TieredCache(RemoteWrites):
             tier.packages = packages_of(remote)
             tier.reader = reader
         return tier.reader
+
+    def is_out(self, key: Any, version: Any = None) -> bool:
+        """Whether the server of ``key`` could not be read when it was tried last."""
+        return self._tier.gate.covers(self._server(key, version))
 
     @property
     def _in_outage(self) -> bool:

@@ -103,7 +103,13 @@ class Reader:
 
     def has_key(self, remote: BaseCache, key: Any, version: Any) -> bool:
         """Whether ``key`` exists; raises ``Swallowed`` where the remote has swallowed an error."""
-        found: bool | None = remote.has_key(key, version=version)
+        return self._existing(remote, key, version, remote.has_key(key, version=version))
+
+    async def ahas_key(self, remote: BaseCache, key: Any, version: Any) -> bool:
+        """As ``has_key``, by the remote's own async method; not called where there is none."""
+        return self._existing(remote, key, version, await remote.ahas_key(key, version=version))
+
+    def _existing(self, remote: Any, key: Any, version: Any, found: bool | None) -> bool:
         if found is None or (not found and _holds_back(remote, key, version)):
             raise Swallowed from ConnectionError("the client has swallowed how")
         return found

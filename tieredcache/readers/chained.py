@@ -35,6 +35,11 @@ class ChainReader(Reader):
     def threaded(self, remote: Any) -> bool:
         return False
 
+    def _existing(self, remote: Any, key: Any, version: Any, found: bool | None) -> bool:
+        if not found and remote.is_out(key, version):
+            raise Swallowed from ConnectionError("the remote of the tier below is down")
+        return bool(found)
+
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
         before = _ahead(remote, key, version)
         return self._answer(remote, key, version, before, remote.get(key, MISSING, version))
@@ -69,7 +74,7 @@ class ChainReader(Reader):
         deadline, expires = before if before is not _NO_COPY else _ahead(remote, key, version)
         if value is MISSING and deadline is NEVER:
             # Learned just now, and not kept below; or nothing was learned, because the remote is down.
-            return (UNREADABLE, Swallowed()) if remote.local.in_outage else (MISSING, None)
+            return (UNREADABLE, Swallowed()) if remote.is_out(key, version) else (MISSING, None)
         return value, max(0.0, deadline - clock()), expires
 
 
