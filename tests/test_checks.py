@@ -22,7 +22,7 @@ SENTINEL = {
 }
 
 
-numbers = itertools.count()
+numbers = itertools.count(100)  # of databases that no other test names
 
 
 def check(remote, **options):
