@@ -141,6 +141,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
+    finally:
+        servers.stop_all()
     return 0
 
 

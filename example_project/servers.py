@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,29 +46,72 @@ def valkey_binary() -> str:
     return str(get_binary_path())
 
 
-def launch(
-    command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
+def launch(command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None) -> Server:
     """Start ``command``, a server on ``port``, and wait until it answers; raises ``RuntimeError`` where it does not.
 
     In a session of its own, so that Ctrl-C reaches only this process, which then stops the server, and all of its workers.
     """
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
-        )
+        process = None
         try:
+            # A signal that broke in here would leave a process that nobody knows of.
+            with _signals_deferred():
+                process = Server(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+                )
             if not _awaited(process, port, seconds):
                 output.seek(0)
                 problem = output.read().decode(errors="replace")
                 raise RuntimeError(f"{command[0]} did not start on port {port}:\n{problem}")  # noqa: TRY301
         except BaseException:
-            stop(process)
+            if process is not None:
+                stop(process)
             raise
     return process
 
 
-def _awaited(process: subprocess.Popen[bytes], port: int, seconds: float) -> bool:
+class Server(subprocess.Popen[bytes]):
+    """A process that is remembered until it has been stopped. All that it starts, and nothing else, keeps a pipe open."""
+
+    def __init__(self, command: list[str], **settings: Any) -> None:
+        self._all_ended, kept = os.pipe()
+        try:
+            super().__init__(command, pass_fds=[kept], **settings)
+        finally:
+            os.close(kept)
+        _running.append(self)
+
+    def await_end(self) -> None:
+        """Wait until it and all that it has started have ended: a process that has been sent SIGKILL takes its time."""
+        self.wait()
+        if self in _running:
+            select.select([self._all_ended], [], [], 5)
+            os.close(self._all_ended)
+            _running.remove(self)
+
+
+_running: list[Server] = []
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP take effect only when the block has ended."""
+    if threading.current_thread() is not threading.main_thread():  # where signals do not break in
+        yield
+        return
+    seen: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.signal(number, lambda caught, _: seen.append(caught)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in seen:
+            signal.raise_signal(number)
+
+
+def _awaited(process: Server, port: int, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -76,7 +121,7 @@ def _awaited(process: subprocess.Popen[bytes], port: int, seconds: float) -> boo
     return process.poll() is None
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: Server) -> None:
     """Stop a server and whatever it has started."""
     process.terminate()
     try:
@@ -87,7 +132,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         # The session is the process's own: this ends whatever it has left, and only that.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.await_end()
+
+
+def stop_all() -> None:
+    """Stop what is still running: where a signal has broken in between a server's start and the block that stops it."""
+    for process in _running.copy():
+        stop(process)
 
 
 @contextlib.contextmanager

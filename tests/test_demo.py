@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from example_project import servers
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -73,3 +75,19 @@ def test_interrupted_at_any_moment_it_leaves_nothing(how, moment):
     assert process.returncode != 0
     assert not left_behind(mark)
     assert not list(ROOT.glob(".demo-*"))
+
+
+def test_a_signal_amid_the_start_of_a_server_leaves_none(monkeypatch):
+    """It takes effect when the process is known: else nobody would stop it."""
+    started = []
+
+    class Interrupted(servers.Server):
+        def __init__(self, *args, **settings):
+            super().__init__(*args, **settings)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(servers, "Server", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        servers.launch([sys.executable, "-c", "import time; time.sleep(60)"], servers.free_port())
+    assert started[0].returncode is not None
