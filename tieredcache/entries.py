@@ -33,7 +33,25 @@ UNKNOWN: Final = _Sentinel("UNKNOWN")
 """The local tier cannot answer: ask the remote tier."""
 
 
-class Entry:
+class BareEntry:
+    """A value and its deadline, in seconds of the monotonic clock; at ``NEVER`` or past it the value is not served.
+
+    Made without arguments, and filled then: an ``__init__`` would take longer than all the rest of it (100 ns for 35 on
+    Python 3.11, and more on 3.13).
+    """
+
+    __slots__ = ("deadline", "value")
+
+    deadline: float
+    value: Any
+
+    def kill(self) -> None:
+        """Let nobody serve the value any more."""
+        with contextlib.suppress(AttributeError):  # killed before
+            del self.value
+
+
+class Entry(BareEntry):
     """A value that every reader may share.
 
     ``deadline`` and ``read_at`` are seconds of the monotonic clock. The fast path of ``TieredCache.get`` serves
@@ -44,7 +62,7 @@ class Entry:
     ``kill`` deletes the value, which nothing puts back, so a publication that comes late has nothing to serve.
     """
 
-    __slots__ = ("deadline", "expires", "read_at", "value")
+    __slots__ = ("expires", "read_at")
 
     def __init__(self, value: Any, read_at: float, expires: float = FOREVER) -> None:
         self.deadline = NEVER
@@ -54,10 +72,6 @@ class Entry:
 
     def publish(self, deadline: float) -> None:
         self.deadline = deadline
-
-    def kill(self) -> None:
-        with contextlib.suppress(AttributeError):  # killed before
-            del self.value
 
     @property
     def served_until(self) -> float:

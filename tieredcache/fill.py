@@ -193,7 +193,7 @@ class Fill(RemoteRead):
                 return False
             entry = PickledEntry(pickled, self.attempt.started, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
-        return bool(self._tier.within(lambda: self._publish(entry, deadline, dropped)))
+        return bool(self._tier.within(self._publish, entry, deadline, dropped))
 
     def _publish(self, entry: Entry, deadline: float, dropped: list[Any]) -> bool:
         tier, key, token = self._tier, self.attempt.local_key, self._token

@@ -24,7 +24,7 @@ import random
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tieredcache.entries import UNKNOWN, AbsentEntry
+from tieredcache.entries import UNKNOWN, AbsentEntry, Entry
 from tieredcache.failures import describe
 from tieredcache.freshness import accepts
 from tieredcache.outages import logger
@@ -34,7 +34,6 @@ from tieredcache.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from tieredcache.entries import Entry
     from tieredcache.options import TieredOptions
     from tieredcache.outages import Gate
     from tieredcache.readers import Reader
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 Cache = TypeVar("Cache")
 
 
-class LocalTier(Store):
+class LocalTier(Store[Entry]):
     """The copies that this process keeps of what one remote tier answered."""
 
     def __init__(self, options: TieredOptions, siblings: list[LocalTier], remote: str, gate: Gate) -> None:
@@ -168,7 +167,7 @@ class LocalTier(Store):
     def drop(self, local_key: Hashable, entry: Entry) -> None:
         """Give back the room of an entry that is not served any more."""
         dropped: list[Any] = []
-        self.within(lambda: self.unlink(local_key, entry, dropped))
+        self.within(self.unlink, local_key, entry, dropped)
 
     def clear(self) -> None:
         """Forget everything. Takes effect at once."""
@@ -179,7 +178,7 @@ class LocalTier(Store):
             entry.kill()
             self.forgotten.add()
         dropped: list[Any] = []
-        self.within(lambda: self.empty(dropped))
+        self.within(self.empty, dropped)
 
     def stats(self) -> Stats:
         return Stats(

@@ -9,7 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_
 from lru import LRU
 
 from tieredcache.backends.once import OncePerProcess
-from tieredcache.entries import FOREVER, NEVER, Entry
+from tieredcache.entries import FOREVER, NEVER, BareEntry
 from tieredcache.options import read_lru_options
 from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tieredcache.flights import Flights
 
 _NOTHING: Final = object()
-_EMPTY: Final[LRU[Any, Entry]] = LRU(1)
+_EMPTY: Final[LRU[Any, BareEntry]] = LRU(1)
 """What the fast path of an instance with another way of making keys looks into: in vain."""
 
 
-class SharedStore(Store):
+class SharedStore(Store[BareEntry]):
     """The store of one LOCATION. ``home``: the prefix that its first instance puts before ``str`` keys."""
 
     def __init__(self, home: str | None) -> None:
@@ -155,11 +155,35 @@ class LRUCache(OncePerProcess):
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all."""
-        deadline = self._deadline(timeout)
-        if deadline is None:
-            self.delete(key, version)
+        # What _deadline and local_key do, without the calls: they would add a third.
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if timeout is None:
+            deadline = FOREVER
+        elif timeout > 0:
+            deadline = clock() + timeout
         else:
-            self._write(self.local_key(key, version), value, deadline)
+            self.delete(key, version)
+            return
+        made = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
+        # What _write does, without the call: that would add a fifth.
+        store = self._store
+        with store.locked:
+            entry = store.index.get(made)
+            if entry is not None:
+                # The old value is let go with the frame, when the lock has been released.
+                _, entry.value = entry.value, value
+                entry.deadline = deadline
+                if not store.busy:
+                    store.lru[made] = entry
+                return
+            entry = BareEntry()
+            entry.value = value
+            entry.deadline = deadline
+            dropped: list[Any] = []
+            if store.put(made, entry, self._max_entries, dropped, replace=False):
+                return
+        self._write(made, value, deadline)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """As ``set``."""
@@ -180,7 +204,7 @@ class LRUCache(OncePerProcess):
         """Give ``key`` another timeout, in seconds; whether it exists. Does not count as a use of it."""
         deadline = self._deadline(timeout)
         made = self.local_key(key, version)
-        with self._store.lock:
+        with self._store.locked:
             entry = self._store.index.get(made)
             if entry is None or not entry.deadline > clock():
                 return False
@@ -201,7 +225,7 @@ class LRUCache(OncePerProcess):
                 raise ValueError(f"Key {self.make_key(key, version)!r} not found")
             old = entry.value
             new = old + delta  # the value's own code, so outside the lock
-            with store.lock:
+            with store.locked:
                 if store.index.get(made) is entry and entry.value is old:
                     entry.value = new
                     self._promote(made, entry)
@@ -213,12 +237,18 @@ class LRUCache(OncePerProcess):
 
     def delete(self, key: Any, version: Any = None) -> bool:
         """Delete ``key``; whether it existed."""
-        made = self.local_key(key, version)
-        entry = self._store.index.get(made)
-        if entry is None:
-            return False
-        self._store.forgotten.add()
-        return self._remove(made, entry)
+        made = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
+        dropped: list[Any] = []
+        store = self._store
+        with store.locked:
+            entry = store.index.get(made)
+            if entry is None:
+                return False
+            alive = entry.deadline > clock()
+            entry.deadline = NEVER
+            store.unlink(made, entry, dropped)
+        store.forgotten.add()
+        return alive
 
     async def adelete(self, key: Any, version: Any = None) -> bool:
         """As ``delete``."""
@@ -240,7 +270,7 @@ class LRUCache(OncePerProcess):
         """Remove everything, of all instances that share the store."""
         store = self._store
         dropped: list[Any] = []
-        with store.lock:
+        with store.locked:
             store.empty(dropped)
             for entry in dropped:
                 entry.deadline = NEVER
@@ -279,42 +309,44 @@ class LRUCache(OncePerProcess):
 
     def _write(self, key: Hashable, value: Any, deadline: float, *, if_absent: bool = False) -> bool:
         store = self._store
-        # Declared before the lock is taken, and so let go after it is released: no destructor runs under it.
-        dropped: list[Any] = [value]
-        with store.lock:
+        # Whatever is taken out is still named here when the lock has been released: no destructor runs under it.
+        dropped: list[Any] = []
+        with store.locked:
             while True:
                 entry = store.index.get(key)
-                if entry is None:
-                    entry = Entry(value, NEVER)
+                if entry is not None:
+                    if if_absent and entry.deadline > clock():
+                        return False
+                    # In place, and the value first: a reader checks the deadline before it takes the value.
+                    dropped.append(entry.value)
+                    entry.value = value
                     entry.deadline = deadline
-                    if store.put(key, entry, self._max_entries, dropped, replace=False):
-                        return True
-                    continue  # a destructor has put one there this moment
-                if if_absent and entry.deadline > clock():
-                    return False
-                # In place, and the value first: a reader checks the deadline before it takes the value.
-                dropped.append(entry.value)
+                    if not store.busy:  # amid a change the entry may not be there yet
+                        store.lru[key] = entry
+                    return True
+                entry = BareEntry()
                 entry.value = value
                 entry.deadline = deadline
-                self._promote(key, entry)
-                return True
+                if store.put(key, entry, self._max_entries, dropped, replace=False):
+                    return True
+                # A destructor has put one there this moment.
 
-    def _promote(self, key: Hashable, entry: Entry) -> None:
+    def _promote(self, key: Hashable, entry: BareEntry) -> None:
         store = self._store
         if not store.busy:  # amid a change the entry may not be there yet
             store.lru[key] = entry
 
-    def _expire(self, key: Hashable, entry: Entry) -> None:
+    def _expire(self, key: Hashable, entry: BareEntry) -> None:
         self._store.duds.add()
         self._store.misses.add()
         self._store.expired.add()
         self._remove(key, entry, expired=True)
 
-    def _remove(self, key: Hashable, entry: Entry, *, expired: bool = False) -> bool:
+    def _remove(self, key: Hashable, entry: BareEntry, *, expired: bool = False) -> bool:
         """Take ``entry`` out, with ``expired`` only if it still is; whether it was alive."""
         dropped: list[Any] = []
         store = self._store
-        with store.lock:
+        with store.locked:
             alive = entry.deadline > clock()
             if store.index.get(key) is not entry or (expired and alive):
                 return False
