@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.conf import settings
 
-from benchmarks import calls, work
+from benchmarks import calls, delay, work
 from example_project import servers
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
-    with servers.valkey() as url:
-        settings.configure(CACHES=calls.settings(url) | work.settings())
+    with servers.valkey() as url, delay.behind(url, calls.DELAY) as far:
+        settings.configure(CACHES=calls.settings(url, far) | work.settings())
         django.setup()
         everything = about()
         print(

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.engine import Comparison, Target, arepeat, repeat
+from benchmarks.engine import Comparison, Target, arepeat, repeat, sets, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+DELAY = 0.0005  # seconds there and back: another machine in the same data centre
 KEYS = [f"catalogue:{number}" for number in range(100)]
 TEXT = "x" * 100
 SMALL = {"code": "GB", "name": "United Kingdom", "rates": [1, 2, 3]}
 TABLE = [
-    {"code": f"{number:03}", "name": f"Country {number}", "region": "Europe", "population": number * 1000, "currency": "EUR"}
+    {
+        "code": f"{number:03}",
+        "name": f"Country {number}",
+        "official_name": f"The Republic of Country {number}",
+        "flag": f"flags/{number:03}.svg",
+        "region": "Europe",
+        "currency": "EUR",
+        "population": number * 1000,
+        "area": number * 10.5,
+    }
     for number in range(250)
 ]
 PEERS = {
@@ -27,8 +38,8 @@ PEERS = {
 }
 
 
-def settings(url: str) -> dict[str, Any]:
-    """``CACHES``, with one alias for each candidate."""
+def settings(url: str, far: str) -> dict[str, Any]:
+    """``CACHES``, with one alias for each candidate. ``far``: the same server, with a delay."""
     tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"}
     locmem = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "TIMEOUT": 3600, "OPTIONS": {"MAX_ENTRIES": 2000}}
     everything = {
@@ -45,6 +56,8 @@ def settings(url: str) -> dict[str, Any]:
         "lru": {"BACKEND": "tieredcache.backends.LRUCache", "OPTIONS": {"MAX_ENTRIES": 2000}},
         "full": {"BACKEND": "tieredcache.backends.LRUCache", "LOCATION": "full", "OPTIONS": {"MAX_ENTRIES": 100}},
         "remote": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{url}/1", "TIMEOUT": 3600},
+        "far": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{far}/1", "TIMEOUT": 3600},
+        "missing far": {**tiered, "LOCATION": "far", "OPTIONS": {"LOCAL_TIMEOUT": 1e-9}},
         "django": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{url}/2", "TIMEOUT": 3600},
         "locmem": locmem,
         "near": {**locmem, "LOCATION": "near"},
@@ -54,6 +67,30 @@ def settings(url: str) -> dict[str, Any]:
             "OPTIONS": {"cache_names": ["near", "remote"]},
         },
     }
+
+
+def for_scale() -> dict[str, Any]:
+    """Not Django caches: what they are made of, or could be."""
+    import cachetools
+    from lru import LRU
+
+    class Bare:
+        """Nothing but a look-up."""
+
+        def __init__(self) -> None:
+            self._lru: LRU[str, Any] = LRU(2000)
+            self.set = self._lru.__setitem__
+            self.get = self._lru.__getitem__
+
+    class Tools:
+        """No lock either."""
+
+        def __init__(self) -> None:
+            self._cache: Any = cachetools.TTLCache(2000, 3600)
+            self.set = self._cache.__setitem__
+            self.get = self._cache.__getitem__
+
+    return {"a bare lru-dict": Bare(), "cachetools.TTLCache": Tools()}
 
 
 class Floor:
@@ -85,12 +122,14 @@ def comparisons() -> Iterator[Comparison]:
     ours = caches["default"]
     peers: dict[str, Any] = {name: caches[alias] for name, alias in PEERS.items()}
     local = {name: peers[name] for name in ("LRUObjectCache", "FallthroughCache", "LocMemCache")}
-    yield hit(ours, peers)
+    yield hit(ours, {**peers, **for_scale()})
+    yield djangos_own(ours)
     yield small(ours, peers["LocMemCache"])
     yield table(caches["shared"], peers["LocMemCache"])
     yield from asynchronous(ours, peers)
     yield many(ours, local)
-    yield miss(caches["missing"], peers["django-redis"])
+    yield miss("get, local miss, value and life", caches["missing"], peers["django-redis"], strict=True)
+    yield miss(f"the same, {DELAY * 1000:g} ms away", caches["missing far"], caches["far"])
     yield writes(ours, peers["django-redis"])
     yield from lru(caches["lru"], caches["full"], peers["LRUObjectCache"])
     yield instances()
@@ -163,8 +202,8 @@ def many(ours: Any, local: dict[str, Any]) -> Comparison:
     return Comparison("get_many, 100 local hits", runs, targets, 1, 200)
 
 
-def miss(ours: Any, remote: Any) -> Comparison:
-    """A local miss: the value and its remaining life, from django-redis."""
+def miss(name: str, ours: Any, remote: Any, *, strict: bool = False) -> Comparison:
+    """A local miss: value and remaining life, from django-redis. ``strict``: held to what the bookkeeping may take."""
     client = remote.client.get_client()
 
     def by_hand(key: str) -> Any:
@@ -179,51 +218,65 @@ def miss(ours: Any, remote: Any) -> Comparison:
     filled({"remote": remote}, TEXT)
     calls = {"TieredCache": ours.get, "a pipeline by hand": by_hand, "get, then pttl": in_two_calls, "get alone": remote.get}
     runs = {name: repeat(call, KEYS[:20]) for name, call in calls.items()}
-    targets = [Target("a pipeline by hand", 1.15), Target("get, then pttl", 0.7)]
-    return Comparison("get, local miss, value and life", runs, targets, 20, 150)
+    targets = [Target("a pipeline by hand", 1.15), Target("get, then pttl", 0.7)] if strict else []
+    return Comparison(name, runs, targets, 20, 150)
 
 
 def writes(ours: Any, remote: Any) -> Comparison:
     """``set`` through the tier and on the remote alias."""
-    runs = {
-        "TieredCache": repeat(lambda key: ours.set(key, TEXT), KEYS[:20]),
-        "django-redis": repeat(lambda key: remote.set(key, TEXT), KEYS[:20]),
-    }
+    runs = {"TieredCache": sets(ours, KEYS[:20], TEXT), "django-redis": sets(remote, KEYS[:20], TEXT)}
     return Comparison("set", runs, [Target("django-redis", 1.1)], 20, 150)
 
 
 def lru(roomy: Any, full: Any, seed: Any) -> Iterator[Comparison]:
     """``LRUCache`` alone."""
-    keys = [f"key{number}" for number in range(1000)]
+    batches = itertools.count()
+    new: list[str] = []  # keys that no cache has seen
+
+    def renew() -> None:
+        roomy.clear()
+        batch = next(batches)
+        new[:] = [f"key{batch}:{number}" for number in range(1000)]
+
+    def overwrite() -> None:
+        roomy.clear()
+        sets(roomy, new, TEXT)()
+
     runs = {
-        "at capacity": repeat(lambda key: full.set(key, TEXT), keys),
-        "below capacity": repeat(lambda key: roomy.set(key, TEXT), keys),
+        "at capacity, each evicts": timed(renew, sets(full, new, TEXT)),
+        "below capacity": timed(renew, sets(roomy, new, TEXT)),
+        "below capacity, keys that are there": timed(overwrite, sets(roomy, new, TEXT)),
     }
-    yield Comparison("LRUCache.set, each evicts, against below capacity", runs, [Target("below capacity", 1.3)], 1000, 60)
+    yield Comparison("LRUCache.set at capacity", runs, [Target("below capacity", 1.3)], 1000, 60)
     pair = {"LRUCache": roomy, "LRUObjectCache": seed}
     filled(pair, TEXT)
-    for name, target, call in (
-        ("get", 3, lambda cache: cache.get),
-        ("set", 2.5, lambda cache: lambda key: cache.set(key, TEXT)),
-    ):
-        runs = {kind: repeat(call(cache), KEYS) for kind, cache in pair.items()}
-        yield Comparison(f"LRUCache.{name}", runs, [Target("LRUObjectCache", 1 / target)], len(KEYS), 200)
-    yield deletes(pair)
+    runs = {kind: repeat(cache.get, KEYS) for kind, cache in pair.items()}
+    yield Comparison("LRUCache.get", runs, [Target("LRUObjectCache", 1 / 3)], len(KEYS), 200)
+    runs = {kind: sets(cache, KEYS, TEXT) for kind, cache in pair.items()}
+    yield Comparison("LRUCache.set", runs, [Target("LRUObjectCache", 1 / 2.5)], len(KEYS), 200)
+    runs = {kind: timed(sets(cache, KEYS, TEXT), repeat(cache.delete, KEYS)) for kind, cache in pair.items()}
+    yield Comparison("LRUCache.delete", runs, [Target("LRUObjectCache", 1 / 2)], len(KEYS), 200)
 
 
-def deletes(pair: dict[str, Any]) -> Comparison:
-    """``delete``, of keys that are set in between, which is timed too and alike: so the set's own cost is told beside it."""
+def djangos_own(ours: Any) -> Comparison:
+    """What Django adds to a hit: by its handler and its proxy, against a backend bound once."""
+    from django.core.cache import cache, caches
 
-    def run(cache: Any) -> Callable[[], None]:
-        def candidate() -> None:
-            for key in KEYS:
-                cache.set(key, TEXT)
-                cache.delete(key)
+    filled({"TieredCache": ours}, TEXT)
+    get = ours.get
 
-        return candidate
+    def by_handler(key: str) -> Any:
+        return caches["default"].get(key)
 
-    runs = {name: run(cache) for name, cache in pair.items()}
-    return Comparison("LRUCache.set and delete", runs, [Target("LRUObjectCache", 1 / 2)], len(KEYS), 200)
+    def by_proxy(key: str) -> Any:
+        return cache.get(key)
+
+    runs = {
+        "get, bound once": repeat(get, KEYS),
+        'caches["default"].get': repeat(by_handler, KEYS),
+        "cache.get, the proxy": repeat(by_proxy, KEYS),
+    }
+    return Comparison("what Django adds to a local hit", runs, [], len(KEYS), 200)
 
 
 def instances() -> Comparison:

@@ -104,7 +104,7 @@ def test_a_key_gone_by_the_time_its_life_is_asked_is_returned_and_not_kept(kind,
 
 def _pipeline_class(cache):
     reader = cache._reader()
-    connection = reader.open(cache.remote, ["key"], None).connection
+    connection = reader.open(cache.remote, ["key"], None)[0]
     with connection.pipeline(transaction=False) as pipe:
         return type(pipe)
 

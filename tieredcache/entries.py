@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from typing import Any, Final
 
@@ -47,8 +46,10 @@ class BareEntry:
 
     def kill(self) -> None:
         """Let nobody serve the value any more."""
-        with contextlib.suppress(AttributeError):  # killed before
+        try:  # noqa: SIM105 - suppress() takes three times as long, and every refill kills what it replaces
             del self.value
+        except AttributeError:
+            pass  # killed before
 
 
 class Entry(BareEntry):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tieredcache.tier import LocalTier
 
 
-class RemoteRead:
+class RemoteRead(Attempt):
     """One read of the remote tier, as the outage gate sees it: tried or not, answered or failed.
 
     A context manager, entered once more in the thread that reads, where that is another one: who waits for that thread next
@@ -27,7 +27,7 @@ class RemoteRead:
     ``result()`` is that, or what stands in for it, or raises.
     """
 
-    __slots__ = ("_noted", "_outage", "_seen", "_tier", "answer", "attempt")
+    __slots__ = ("_noted", "_outage", "_seen", "_tier", "answer")
 
     def __init__(self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable]) -> None:
         self._tier = tier
@@ -35,7 +35,10 @@ class RemoteRead:
         self._seen = 0
         self._noted = False
         self.answer: Any = UNKNOWN
-        self.attempt = Attempt(local_key, server)
+        self.local_key = local_key
+        self.server = server
+        self.probing = None
+        self.started = clock()
 
     def __enter__(self) -> Self:
         return self
@@ -56,26 +59,28 @@ class RemoteRead:
 
     def settle(self, *, tried: bool) -> None:
         """Let the next reader try, where this one was let through to and has not told how it went."""
-        if self.attempt.probing is not None:
-            self._tier.gate.abandoned(self.attempt, tried=tried)
+        if self.probing is not None:
+            self._tier.gate.abandoned(self, tried=tried)
 
     def failed(self, error: BaseException) -> bool:
         """Tell the gate that the remote has failed; whether something stands in for its answer."""
-        self._tier.gate.failed(error, self.attempt)
+        self._tier.gate.failed(error, self)
         return self.do_without(ignore=isinstance(error, Swallowed))
 
     def admitted(self) -> bool:
         """Whether the remote may be tried; where not, what stands in for its answer is found."""
         gate = self._tier.gate
         self._seen = gate.changes
-        self._outage = gate.admit(self.attempt)
+        if gate.outage is None:
+            return True
+        self._outage = gate.admit(self)
         if self._outage is not None:
             self.do_without(ignore=self._outage.swallowed)
         return self._outage is None
 
     def still_admitted(self) -> bool:
         """The same a while later, in another thread: an outage may have begun since."""
-        return self._tier.gate.changes == self._seen or self.attempt.probing is not None or self.admitted()
+        return self._tier.gate.changes == self._seen or self.probing is not None or self.admitted()
 
     def result(self) -> Any:
         """The answer; raises ``RemoteOutage`` where the remote was not tried and nothing stands in for its answer."""
@@ -98,11 +103,11 @@ class Look(RemoteRead):
 
     def tell(self, known: Any) -> None:
         """The remote's answer."""
-        self._tier.gate.succeeded(self.attempt)
+        self._tier.gate.succeeded(self)
         self.answer = known
 
     def do_without(self, *, ignore: bool = False) -> bool:
-        stale = self._tier.stale(self.attempt.local_key)
+        stale = self._tier.stale(self.local_key)
         if stale is not UNKNOWN:
             self.answer = stale is not MISSING
         elif ignore or self._tier.options.ignore_errors:
@@ -130,12 +135,12 @@ class Fill(RemoteRead):
 
     def release(self) -> None:
         tokens = self._tier.tokens
-        if self._token is not None and tokens.get(self.attempt.local_key) is self._token:
+        if self._token is not None and tokens.get(self.local_key) is self._token:
             # In between another reader may have got a token, which is then lost: its answer is not kept, no more.
-            tokens.pop(self.attempt.local_key, None)
+            tokens.pop(self.local_key, None)
 
     def do_without(self, *, ignore: bool = False) -> bool:
-        self.answer = self._tier.stale(self.attempt.local_key)
+        self.answer = self._tier.stale(self.local_key)
         if self.answer is UNKNOWN and (ignore or self._tier.options.ignore_errors):
             self._tier.misses.add()
             self.answer = MISSING
@@ -157,11 +162,11 @@ class Fill(RemoteRead):
             tier.misses.add()
             if life is not None:
                 self.settle(tried=False)  # the value's fault
-                tier.tell_undecodable(self.attempt.local_key, life)
+                tier.tell_undecodable(self.local_key, life)
             return
-        tier.gate.succeeded(self.attempt)
+        tier.gate.succeeded(self)
         if tier.undecodable:
-            tier.undecodable.pop(self.attempt.local_key, None)
+            tier.undecodable.pop(self.local_key, None)
         timeout = self.timeout
         if value is MISSING:
             tier.misses.add()
@@ -176,27 +181,27 @@ class Fill(RemoteRead):
         if life is not None and life < timeout:
             timeout = life
         if expires is None:
-            expires = FOREVER if life is None else self.attempt.started + life
-        if not (timeout > 0 and self._store(value, self.attempt.started + timeout, expires)):
+            expires = FOREVER if life is None else self.started + life
+        if not (timeout > 0 and self._store(value, self.started + timeout, expires)):
             tier.skipped.add()
 
     def _store(self, value: Any, deadline: float, expires: float) -> bool:
         entry: Entry
         if value is MISSING:
-            entry = AbsentEntry(None, self.attempt.started)
+            entry = AbsentEntry(None, self.started)
         elif self.share or is_immutable(value):
-            entry = Entry(value, self.attempt.started, expires)
+            entry = Entry(value, self.started, expires)
         else:
             try:
                 pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
                 return False
-            entry = PickledEntry(pickled, self.attempt.started, expires)
+            entry = PickledEntry(pickled, self.started, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
         return bool(self._tier.within(self._publish, entry, deadline, dropped))
 
     def _publish(self, entry: Entry, deadline: float, dropped: list[Any]) -> bool:
-        tier, key, token = self._tier, self.attempt.local_key, self._token
+        tier, key, token = self._tier, self.local_key, self._token
         # A token that is used up is registered until its reader is done: whose answer came first is kept.
         if not token or tier.busy or tier.tokens.get(key) is not token:
             return False
@@ -211,7 +216,7 @@ class Fill(RemoteRead):
         return True
 
     def _drop_expired(self) -> None:
-        entry = self._tier.index.get(self.attempt.local_key)
+        entry = self._tier.index.get(self.local_key)
         if entry is not None and not entry.is_live(clock()):
             entry.kill()
-            self._tier.drop(self.attempt.local_key, entry)
+            self._tier.drop(self.local_key, entry)

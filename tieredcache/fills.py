@@ -36,13 +36,13 @@ class Fills(RemoteRead):
     def failed(self, error: BaseException) -> bool:
         servers: dict[Hashable, Fill] = {}
         for fill in self._asking:
-            servers.setdefault(fill.attempt.server(), fill)  # the first was let through for the others
+            servers.setdefault(fill.server(), fill)  # the first was let through for the others
         if len(servers) > 1:
             self.settle(tried=False)
             self.answer = True  # each key by itself then: that shows which of the servers it was
             return True
         for fill in servers.values():
-            self._tier.gate.failed(error, fill.attempt)
+            self._tier.gate.failed(error, fill)
         return self.do_without(ignore=isinstance(error, Swallowed))
 
     def settle(self, *, tried: bool) -> None:
@@ -61,11 +61,11 @@ class Fills(RemoteRead):
         pairs = list(self._fills.values())
         if gate.outage is not None:
             self._outage = None
-            servers = [fill.attempt.server() for _, fill in pairs]  # once: they may change at any time
+            servers = [fill.server() for _, fill in pairs]  # once: they may change at any time
             refused: dict[Hashable, Outage | None] = {}  # those of one server go together
             for (_, fill), server in zip(pairs, servers, strict=True):
                 if server not in refused:
-                    refused[server] = gate.admit(fill.attempt)
+                    refused[server] = gate.admit(fill)
                     self._outage = self._outage or refused[server]
             ignore = self._outage is not None and self._outage.swallowed
             found = [
@@ -84,7 +84,7 @@ class Fills(RemoteRead):
         return bool(pairs)
 
     def still_admitted(self) -> bool:
-        probing = any(fill.attempt.probing for fill in self._asking)
+        probing = any(fill.probing for fill in self._asking)
         return self._tier.gate.changes == self._seen or probing or self.admitted()
 
     def _ask_for(self, pairs: list[tuple[Any, Fill]]) -> None:

@@ -60,23 +60,30 @@ class Outage:
 class Failing:
     """A server that could not be read: who has met that last, and when (monotonic seconds) it may be tried again."""
 
-    __slots__ = ("attempt", "next_attempt")
+    __slots__ = ("local_key", "next_attempt", "server")
 
     def __init__(self, attempt: Attempt, next_attempt: float) -> None:
-        self.attempt = attempt
+        self.met_by(attempt)
         self.next_attempt = next_attempt
+
+    def met_by(self, attempt: Attempt) -> None:
+        """Remember the last reader by what it read: it may hold a value."""
+        self.local_key = attempt.local_key
+        self.server = attempt.server
 
 
 class Attempt:
-    """A reader at the gate. ``started``: its monotonic time. ``probing``: what it was let through to try, in an outage."""
+    """A reader at the gate. ``started``: its monotonic time. ``probing``: what it was let through to try, in an outage.
+
+    ``server``: called only in an outage, because it takes a while.
+    """
 
     __slots__ = ("local_key", "probing", "server", "started")
 
-    def __init__(self, local_key: Hashable, server: Callable[[], Hashable]) -> None:
-        self.local_key = local_key
-        self.server = server  # called only in an outage: it takes a while
-        self.probing: Failing | None = None
-        self.started = clock()
+    local_key: Hashable
+    server: Callable[[], Hashable]
+    probing: Failing | None
+    started: float
 
 
 class Gate:
@@ -140,7 +147,7 @@ class Gate:
             begins = self.outage is None
             again = clock() + self._retry_after
             failing = outage.failing.setdefault(server, Failing(attempt, again))
-            failing.attempt = attempt
+            failing.met_by(attempt)
             if attempt.probing is not None:
                 # Not for those who began before the outage: somebody else may be trying the server now.
                 attempt.probing.next_attempt = failing.next_attempt = again
@@ -164,11 +171,11 @@ class Gate:
             return  # there is none, or what it saw was before it
         here = attempt.server()
         # Another server may have taken over what these could not say.
-        over = {name for name, failing in outage.failing.copy().items() if failing.attempt.server() != name}
+        over = {name for name, failing in outage.failing.copy().items() if failing.server() != name}
         with self._lock:
             attempt.probing = None
             for name, failing in list(outage.failing.items()):
-                if name in {WHOLE, here} or name in over or failing.attempt.local_key == attempt.local_key:
+                if name in {WHOLE, here} or name in over or failing.local_key == attempt.local_key:
                     del outage.failing[name]
                     self.changes += 1
             if outage.failing or self.outage is not outage:

@@ -120,14 +120,16 @@ class Store(Generic[Kept]):
             self.busy = True
             if index.setdefault(key, entry) is not entry and not self._claim(key, entry, dropped, replace):
                 return False
-            while len(index) > capacity and (last := lru.peek_last_item()):
+            excess = len(index) - capacity
+            while excess > 0 and (last := lru.peek_last_item()):
                 dropped.append(last)
                 # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
                 oldest = last[0]
                 del lru[oldest]
-                if index.get(oldest) is last[1]:
+                if index.get(oldest) is last[1]:  # not what takes its place now
                     del index[oldest]
                 self.evictions.add()
+                excess -= 1
             # What is in lru is in index too: so where there is one more in index, that is this one.
             if len(index) != len(lru) + 1:
                 self._mend(key)
@@ -173,8 +175,7 @@ class Store(Generic[Kept]):
             while last := self.lru.peek_last_item():
                 dropped.append(last[1])
                 del self.lru[last[0]]
-                if self.index.get(last[0]) is last[1]:
-                    del self.index[last[0]]
+                self.index.pop(last[0], None)
             self._link_deferred(dropped)
         finally:
             self.busy = False

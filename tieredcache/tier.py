@@ -90,11 +90,13 @@ class LocalTier(Store[Entry]):
             return UNKNOWN
         now = clock()
         answer = entry.answer(now)
-        if answer is UNKNOWN and hasattr(entry, "value"):
-            self.expired.add()
-            answer = self._stale(local_key, entry, now)
         if answer is UNKNOWN:
-            self.duds.add()
+            if hasattr(entry, "value"):
+                self.expired.add()
+                if self.options.stale_while_revalidate:
+                    answer = self._stale(local_key, entry, now)
+            if answer is UNKNOWN:
+                self.duds.add()
         return answer
 
     def _stale(self, local_key: Hashable, entry: Entry, now: float) -> Any:
@@ -103,7 +105,7 @@ class LocalTier(Store[Entry]):
         Never past the remote's own expiry, and never an absence.
         """
         stale = self.options.stale_while_revalidate
-        if not (stale and entry.served_until + stale > now and entry.expires > now) or type(entry) is AbsentEntry:
+        if not (entry.served_until + stale > now and entry.expires > now) or type(entry) is AbsentEntry:
             return UNKNOWN
         # Who registers a token reads; its Fill finds it, and takes it away when the read is over, however it ends.
         token = [None]

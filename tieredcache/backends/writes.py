@@ -79,6 +79,11 @@ class RemoteWrites(OncePerProcess):
     _tier: LocalTier
     _default_timeout: Any
 
+    @property
+    def remote(self) -> BaseCache:
+        """The remote backend of this thread or task."""
+        raise NotImplementedError
+
     def _remote(self) -> BaseCache:
         raise NotImplementedError
 
@@ -106,7 +111,7 @@ class RemoteWrites(OncePerProcess):
         return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}
 
     def _async(self, name: str) -> Any:
-        return remote_async(self._remote(), name)
+        return remote_async(self.remote, name)
 
     # ``extra``: keywords of the remote's own, such as django-redis' nx.
 

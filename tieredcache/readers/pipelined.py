@@ -8,7 +8,7 @@ way is left to the general reader.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
     from tieredcache.readers.base import Answer
 
-
-class Pipe(NamedTuple):
-    """What a read needs of a remote."""
-
-    connection: Any
-    names: list[str]
-    decode: Callable[[Any], Any]
+    Pipe: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
 
 
 class PipelinedReader(Reader):
@@ -37,6 +31,7 @@ class PipelinedReader(Reader):
     mget = True  # whether one command may name many keys
 
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        """What a read needs of a remote: a connection, the keys' names there, and what decodes a value."""
         raise NotImplementedError
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
@@ -47,15 +42,23 @@ class PipelinedReader(Reader):
         return True  # none of these clients has async reads of its own
 
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
-        return self._read(remote, [key], version, many=False)[0]
+        connection, (name,), decode = self.open(remote, [key], version)
+        try:
+            with connection.pipeline(transaction=False) as pipe:
+                pipe.get(name)
+                pipe.pttl(name)
+                value, left = pipe.execute(raise_on_error=False)
+            if isinstance(value, Exception):
+                raise value  # noqa: TRY301 - as the remote would
+        except Exception as error:
+            self.failed(remote, connection, error)
+            raise Swallowed from error
+        return _answer(value, left, decode)
 
     def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
-        return self._read(remote, keys, version, many=self.mget)
-
-    def _read(self, remote: Any, keys: Sequence[Any], version: Any, *, many: bool) -> list[Answer]:
         connection, names, decode = self.open(remote, keys, version)
         try:
-            values, lives = _ask(connection, names, many=many)
+            values, lives = _ask(connection, names, many=self.mget)
         except Exception as error:
             self.failed(remote, connection, error)
             raise Swallowed from error
@@ -103,7 +106,7 @@ class DjangoReader(PipelinedReader):
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
         names = [remote.make_and_validate_key(key, version=version) for key in keys]
         client = remote._cache
-        return Pipe(client.get_client(names[0] if len(names) == 1 else None), names, client._serializer.loads)
+        return client.get_client(names[0] if len(names) == 1 else None), names, client._serializer.loads
 
 
 class ClientReader(PipelinedReader):
@@ -116,7 +119,7 @@ class ClientReader(PipelinedReader):
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
         client = remote.client
         names = [client.make_key(key, version=version) for key in keys]
-        return Pipe(client.get_client(write=False), names, client.decode)
+        return client.get_client(write=False), names, client.decode
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
         if not (isinstance(error, self._errors) and remote._ignore_exceptions):
@@ -138,7 +141,7 @@ class ClusterReader(ValkeyReader):
 
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
         pipe = super().open(remote, keys, version)
-        self._latest = pipe.connection
+        self._latest = pipe[0]
         return pipe
 
     def server(self, remote: Any, key: Any, version: Any) -> Hashable:

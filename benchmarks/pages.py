@@ -1,0 +1,146 @@
+"""Pages of 200 look-ups from gunicorn's workers, and how many commands they cost the remote."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import statistics
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from example_project import servers
+from example_project.servers import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WORKERS = 4
+KEYS = 1000
+VISITORS = 8
+COMMANDS = ("get", "mget", "pttl")
+
+
+@contextlib.contextmanager
+def site(url: str, workers: int, keys: int) -> Iterator[int]:
+    """Gunicorn with the site; yields its port."""
+    port = servers.free_port()
+    environment = {"DJANGO_SETTINGS_MODULE": "benchmarks.pages_site", "BENCH_URL": url, "BENCH_KEYS": str(keys)}
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "benchmarks.pages_site",
+        "--bind",
+        f"{HOST}:{port}",
+        "--workers",
+        str(workers),
+    ]
+    # Threads for connections that stay open, as behind a proxy; one page at a time each, as many as there are workers.
+    command += ["--worker-class", "gthread", "--threads", str(VISITORS), "--log-level", "warning", "--no-control-socket"]
+    with servers.running(command, port, seconds=60, environment=os.environ | environment):
+        visit(port, "fill", 0)
+        yield port
+
+
+def visit(port: int, path: str, seconds: float) -> float:
+    """Ask for the page for so many seconds, once at least, over open connections; pages per second."""
+    end = time.monotonic() + seconds
+    counts = itertools.count()
+    problems: list[str] = []
+
+    def work() -> None:
+        request = f"GET /{path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
+        with socket.create_connection((HOST, port), timeout=60) as connection:
+            while not problems:
+                connection.sendall(request)
+                answer = b""
+                while not answer.endswith(b"the end"):
+                    part = connection.recv(65536)
+                    answer += part
+                    if not part or not answer.startswith(b"HTTP/1.1 200"):
+                        problems.append(answer.decode(errors="replace"))
+                        return
+                next(counts)
+                if time.monotonic() >= end:
+                    return
+
+    started = time.monotonic()
+    visitors = [threading.Thread(target=work, daemon=True) for _ in range(VISITORS)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    if problems:
+        raise RuntimeError(f"/{path} answered {problems[0]!r}")
+    return next(counts) / (time.monotonic() - started)
+
+
+def commands(server: redis.Redis) -> int:
+    """The reads that the server has been asked for since it started."""
+    stats: dict[str, Any] = server.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in COMMANDS)
+
+
+def measured(port: int, alias: str, server: redis.Redis, seconds: float) -> tuple[float, float]:
+    """Pages per second, and commands per second at the remote."""
+    before, started = commands(server), time.monotonic()
+    pages = visit(port, alias, seconds)
+    return pages, (commands(server) - before) / (time.monotonic() - started)
+
+
+def side_by_side(url: str, share: float = 1) -> dict[str, Any]:
+    """Remote only and tiered, in turns, in one session of four workers."""
+    names = {"remote": "remote only", "tiered5": "tiered, LOCAL_TIMEOUT 5", "tiered60": "tiered, LOCAL_TIMEOUT 60"}
+    rounds: dict[str, list[tuple[float, float]]] = {alias: [] for alias in names}
+    with site(url, WORKERS, KEYS) as port, contextlib.closing(redis.Redis.from_url(url)) as server:
+        for alias in names:
+            visit(port, alias, 4)  # warm
+        for _ in range(max(1, int(5 * share))):
+            for alias, found in rounds.items():
+                found.append(measured(port, alias, server, 6))
+    medians = {alias: [statistics.median(column) for column in zip(*found, strict=True)] for alias, found in rounds.items()}
+    (base, base_commands), (pages, _), (longer, longer_commands) = medians.values()
+    targets = [
+        told("pages/s at least 8 x remote only", base / pages, 1 / 8),
+        told("pages/s at least 8 x remote only, LOCAL_TIMEOUT 60", base / longer, 1 / 8),
+        told("commands/s at most 0.02 x remote only, LOCAL_TIMEOUT 60", longer_commands / base_commands, 0.02),
+    ]
+    return {
+        "name": f"pages of 200 look-ups, {KEYS:,} keys, {WORKERS} gunicorn workers",
+        "rows": {
+            names[alias]: {"pages/s": round(row[0], 1), "commands/s": round(row[1], 1)} for alias, row in medians.items()
+        },
+        "targets": targets,
+    }
+
+
+def told(target: str, ratio: float, limit: float) -> dict[str, Any]:
+    """A target and what came out."""
+    return {"target": target, "ratio": round(ratio, 5), "holds": ratio <= limit}
+
+
+def by_workers(url: str, share: float = 1) -> dict[str, Any]:
+    """Commands per second as workers are added, against ``distinct hot keys x workers / LOCAL_TIMEOUT``.
+
+    Twice that: GET and PTTL. A deadline is shortened by JITTER, 0.05 of it on average.
+    """
+    keys, seconds = 200, 2
+    rows = {}
+    for workers in (1, 2, 4, 8, 16) if share == 1 else (1, 2):
+        with site(url, workers, keys) as port, contextlib.closing(redis.Redis.from_url(url)) as server:
+            visit(port, "tiered2", 2 * seconds)
+            pages, asked = measured(port, "tiered2", server, 5 * seconds)
+        most = 2 * keys * workers / (seconds * 0.95)
+        rows[str(workers)] = {"pages/s": round(pages, 1), "commands/s": round(asked, 1), "arithmetic": round(most, 1)}
+    worst = max(row["commands/s"] / row["arithmetic"] for row in rows.values())
+    return {
+        "name": f"commands at the remote by workers, {keys} keys, LOCAL_TIMEOUT {seconds}",
+        "rows": rows,
+        "targets": [told("commands/s at most 1.05 x the arithmetic", worst, 1.05)],
+    }

@@ -1,0 +1,63 @@
+"""The site of ``benchmarks.pages``: a page of 200 look-ups, the popular keys more often (Zipf's law), by any alias.
+
+``BENCH_URL``: the server. ``BENCH_KEYS``: how many keys there are.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+from django.core.cache import caches
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import path
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+LOOKUPS = 200
+KEYS = [f"product:{number}" for number in range(int(os.environ["BENCH_KEYS"]))]
+VALUE = "x" * 100
+END = "the end"
+
+# Settings of Django: this module is DJANGO_SETTINGS_MODULE too.
+SECRET_KEY = "of no value"  # noqa: S105
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "benchmarks.pages_site"
+WSGI_APPLICATION = "benchmarks.pages_site.application"
+MIDDLEWARE: list[str] = []
+CACHES = {
+    "remote": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": os.environ["BENCH_URL"], "TIMEOUT": 3600},
+    **{
+        f"tiered{seconds}": {
+            "BACKEND": "tieredcache.backends.TieredCache",
+            "LOCATION": "remote",
+            "OPTIONS": {"LOCAL_TIMEOUT": seconds},
+        }
+        for seconds in (2, 5, 60)
+    },
+}
+
+# Drawn beforehand, and otherwise in each process: drawing 200 keys takes longer than reading them.
+PAGES = [random.choices(KEYS, [1 / rank for rank in range(1, len(KEYS) + 1)], k=LOOKUPS) for _ in range(500)]
+
+
+def page(_: HttpRequest, alias: str) -> HttpResponse:
+    """Reads one after the other, as templates do."""
+    get = caches[alias].get
+    length = sum(len(get(key) or "") for key in random.choice(PAGES))
+    return HttpResponse(f"{length} characters, {END}")
+
+
+def fill(_: HttpRequest) -> HttpResponse:
+    """Puts all keys into the remote tier."""
+    caches["remote"].set_many(dict.fromkeys(KEYS, VALUE))
+    return HttpResponse(END)
+
+
+urlpatterns = [path("fill", fill), path("<slug:alias>", page)]
+
+if "DJANGO_SETTINGS_MODULE" in os.environ:
+    application = get_wsgi_application()
