@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.conf import settings
 
-from benchmarks import calls, delay, work
+from benchmarks import calls, curves, delay, pages, work
 from example_project import servers
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ JUDGED = {"get, local hit, 100-character string": 1.25, "making an instance": 1.
 ROOM = 1.6  # what a busy machine may add in the short form
 
 
-def measured(only: str, share: float) -> Iterator[dict[str, Any]]:
+def measured(url: str, only: str, share: float) -> Iterator[dict[str, Any]]:
     """The figures, one comparison after the other."""
     # Made one by one, each after the one before it is done: they share the caches.
     whole = (make() for make in (work.seeds_workload, work.hits_from_threads))
@@ -41,6 +41,9 @@ def measured(only: str, share: float) -> Iterator[dict[str, Any]]:
             yield comparison.figures()
     if only in "bytes" and share == 1:
         yield work.weight()
+    for name, make in (("curves", curves.curves), ("pages", lambda share: pages.both(url, share))):
+        if only in name and (share == 1 or only):
+            yield from make(share)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -49,6 +52,10 @@ def table(found: dict[str, Any]) -> str:
     for name, (low, middle, high) in found.get("ns", {}).items():
         lines.append(f"  {name:28}{middle:12,.0f} ns  ({low:,.0f} - {high:,.0f})")
     lines += [f"  {name:28}{number:12,} bytes" for name, number in found.get("bytes", {}).items()]
+    for name, row in found.get("rows", {}).items():
+        lines.append(f"  {name:28}" + "".join(f"{number:12,.1f} {what}" for what, number in row.items()))
+    for name, points in found.get("curves", {}).items():
+        lines.append(f"  {name:28}" + "".join(f"{int(size):12,}: {number:,.0f}" for size, number in points.items()))
     for target in found["targets"]:
         ratio = target["ratio"]
         told = f"{1 / ratio:,.1f} x as fast" if "fast" in target["target"] else f"{ratio:.2f} x"
@@ -93,7 +100,7 @@ def main() -> int:
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     with servers.valkey() as url, delay.behind(url, calls.DELAY) as far:
-        settings.configure(CACHES=calls.settings(url, far) | work.settings())
+        settings.configure(CACHES=calls.settings(url, far) | work.settings() | curves.settings())
         django.setup()
         everything = about()
         print(
@@ -101,7 +108,7 @@ def main() -> int:
             + ", ".join(map(" ".join, everything["packages"].items()))
         )
         results = []
-        for found in measured(arguments.only, 0.1 if arguments.short else 1):
+        for found in measured(url, arguments.only, 0.1 if arguments.short else 1):
             print(table(found), flush=True)
             results.append(found)
     if arguments.save:

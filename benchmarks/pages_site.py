@@ -48,13 +48,18 @@ def page(_: HttpRequest, alias: str) -> HttpResponse:
     """Reads one after the other, as templates do."""
     get = caches[alias].get
     length = sum(len(get(key) or "") for key in random.choice(PAGES))
-    return HttpResponse(f"{length} characters, {END}")
+    return answer(f"{length} characters, {END}")
 
 
 def fill(_: HttpRequest) -> HttpResponse:
     """Puts all keys into the remote tier."""
     caches["remote"].set_many(dict.fromkeys(KEYS, VALUE))
-    return HttpResponse(END)
+    return answer(END)
+
+
+def answer(text: str) -> HttpResponse:
+    """One whose end a visitor knows."""
+    return HttpResponse(text, headers={"Content-Length": str(len(text))})
 
 
 urlpatterns = [path("fill", fill), path("<slug:alias>", page)]
