@@ -118,7 +118,10 @@ def main() -> int:
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     with servers.valkey() as url, delay.behind(url, calls.DELAY) as far:
-        settings.configure(CACHES=calls.settings(url, far) | work.settings() | curves.settings())
+        settings.configure(
+            CACHES=calls.settings(url, far) | work.settings() | curves.settings(),
+            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        )
         django.setup()
         everything = about()
         print(

@@ -132,6 +132,7 @@ def comparisons() -> Iterator[Comparison]:
     yield miss(f"the same, {DELAY * 1000:g} ms away", caches["missing far"], caches["far"])
     yield writes(ours, peers["django-redis"])
     yield from lru(caches["lru"], caches["full"], peers["LRUObjectCache"])
+    yield from lookups(ours, peers["django-redis"])
     yield instances()
 
 
@@ -256,6 +257,44 @@ def lru(roomy: Any, full: Any, seed: Any) -> Iterator[Comparison]:
     yield Comparison("LRUCache.set", runs, [Target("LRUObjectCache", 1 / 2.5)], len(KEYS), 200)
     runs = {kind: timed(sets(cache, KEYS, TEXT), repeat(cache.delete, KEYS)) for kind, cache in pair.items()}
     yield Comparison("LRUCache.delete", runs, [Target("LRUObjectCache", 1 / 2)], len(KEYS), 200)
+
+
+def lookups(ours: Any, remote: Any) -> Iterator[Comparison]:
+    """A row of a warm table, beside a hit, a query for it, and the table's row from the remote under a key of its own."""
+    from django.db import connection, models
+
+    from tieredcache.lookups import LookupTable
+
+    class Subdivision(models.Model):
+        code = models.CharField(max_length=10, primary_key=True)
+        name = models.CharField(max_length=200)
+
+        class Meta:
+            app_label = "benchmarks"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Subdivision)
+    get, query = ours.get, Subdivision.objects.values("code", "name").get
+    for size in (10, 250, 5_046):
+        Subdivision.objects.all().delete()
+        rows = [Subdivision(code=f"XX-{number}", name=f"Subdivision {number}") for number in range(size)]
+        Subdivision.objects.bulk_create(rows)
+        codes = [row.code for row in rows][:: size // 10][:10]
+        for row in rows:
+            remote.set(row.code, (row.code, row.name))
+        for code in codes:
+            get(code)
+        table = LookupTable(f"table{size}", Subdivision.objects.values("code", "name"), key="code", timeout=3600)
+        runs = {
+            "LookupTable": repeat(table.__getitem__, codes * 10),
+            "TieredCache.get, a hit": repeat(get, codes * 10),
+            "a query": repeat(lambda code: query(code=code), codes),
+            "django-redis": repeat(remote.get, codes),
+        }
+        calls = {"a query": 10, "django-redis": 10}
+        yield Comparison(
+            f"a row of a table of {size:,}", runs, [Target("TieredCache.get, a hit", 3)], 100, 150, calls_of=calls
+        )
 
 
 def djangos_own(ours: Any) -> Comparison:

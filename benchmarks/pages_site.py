@@ -36,7 +36,7 @@ CACHES = {
             "LOCATION": "remote",
             "OPTIONS": {"LOCAL_TIMEOUT": seconds},
         }
-        for seconds in (2, 5, 60)
+        for seconds in (1, 5, 60)
     },
 }
 

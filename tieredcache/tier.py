@@ -56,6 +56,7 @@ class LocalTier(Store[Entry]):
         self.prefix = ""
         self._classes: dict[type, type] = {}
         self.packages: frozenset[str] = frozenset()
+        self.shared: set[Hashable] = set()  # keys of which every reader is given the same object, besides SHARE_VALUES
         self.remote_hits = Counter()
         self.misses = Counter()
         self.forgotten = Counter()

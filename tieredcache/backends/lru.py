@@ -79,6 +79,14 @@ class LRUCache(OncePerProcess):
             max_entries=self._max_entries,
         )
 
+    def keep_shared(self, key: str) -> float:  # noqa: ARG002 - a TieredCache's signature
+        """Nothing: every reader is given the same object; returns 0, because there is no local timeout."""
+        return 0
+
+    def is_kept(self, key: str) -> bool:
+        """Whether ``key`` exists."""
+        return self.has_key(key)
+
     # --- reads ---
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import get_ident
+from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -76,6 +77,18 @@ class TieredCache(RemoteWrites):
     def local(self) -> Local:
         """The local tier: ``len()``, ``clear()``, ``forget(key, version=None)``. It never touches the remote."""
         return Local(self._tier, self.local_key)
+
+    def keep_shared(self, key: str) -> float:
+        """Give every reader of ``key`` the same object, as ``SHARE_VALUES`` does; returns its local timeout, in seconds."""
+        made = self.local_key(key)
+        if made not in self._tier.shared:
+            self._tier.shared.add(made)
+            self._tier.forget(made)  # a copy that is not
+        return self._tier.options.timeout_for(key)
+
+    def is_kept(self, key: str) -> bool:
+        """Whether the local tier has a copy of ``key`` that it serves."""
+        return self.local.deadline(key) > clock()
 
     def stats(self) -> Stats:
         """What this process has counted, over all instances of this alias."""
@@ -291,7 +304,10 @@ class TieredCache(RemoteWrites):
     def _fill(self, made: Hashable, key: Any, version: Any) -> Fill:
         tier, name = self._tier, str(key)
         options = tier.options
-        share, server = options.shares(name), lambda: self._reader().server(self._remote(), key, version)
+        share, server = (
+            options.shares(name) or made in tier.shared,
+            lambda: self._reader().server(self._remote(), key, version),
+        )
         return Fill(tier, made, server, options.timeout_for(name), share=share)
 
     def _server(self, key: Any, version: Any) -> Callable[[], Hashable]:
