@@ -67,3 +67,11 @@ def test_every_make_target_is_listed_as_phony():
 def test_the_readme_is_short():
     """One can read it to the end."""
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+def test_the_figures_are_those_that_were_measured():
+    """The page on performance says what the stored runs say."""
+    from benchmarks import report
+
+    assert report.figures() in report.PAGE.read_text()
+    assert [run["python"][:4] for run in report.saved()] == ["3.11", "3.13"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from lru import LRU
 
-from tieredcache.backends.once import OncePerProcess
+from tieredcache.backends.inline import Inline
 from tieredcache.entries import FOREVER, NEVER, BareEntry
 from tieredcache.options import read_lru_options
 from tieredcache.stats import Counter, Stats
@@ -39,7 +39,7 @@ _stores: Final[dict[str, SharedStore]] = {}
 _max_entries: Final[dict[str, int]] = {}  # by the settings that an instance was given
 
 
-class LRUCache(OncePerProcess):
+class LRUCache(Inline):
     """A cache in this process's memory that evicts the least recently used entry, and only that.
 
     Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are
@@ -115,10 +115,6 @@ class LRUCache(OncePerProcess):
         self._expire(made, entry)
         return default
 
-    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """As ``get``; like all below, without a thread."""
-        return self.get(key, default, version)
-
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """The values of those of ``keys`` that exist."""
         found: dict[Any, Any] = {}
@@ -140,10 +136,6 @@ class LRUCache(OncePerProcess):
                 found[key] = value
         return found
 
-    async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
-        """As ``get_many``."""
-        return self.get_many(keys, version)
-
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists. Does not count as a use of it."""
         made = self.local_key(key, version)
@@ -154,10 +146,6 @@ class LRUCache(OncePerProcess):
             return True
         self._remove(made, entry)
         return False
-
-    async def ahas_key(self, key: Any, version: Any = None) -> bool:
-        """As ``has_key``."""
-        return self.has_key(key, version)
 
     # --- writes ---
 
@@ -193,20 +181,12 @@ class LRUCache(OncePerProcess):
                 return
         self._write(made, value, deadline)
 
-    async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
-        """As ``set``."""
-        self.set(key, value, timeout, version)
-
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store ``value`` unless ``key`` exists; whether it was stored."""
         deadline = self._deadline(timeout)
         if deadline is None:
             return not self.has_key(key, version)
         return self._write(self.local_key(key, version), value, deadline, if_absent=True)
-
-    async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
-        """As ``add``."""
-        return self.add(key, value, timeout, version)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists. Does not count as a use of it."""
@@ -218,10 +198,6 @@ class LRUCache(OncePerProcess):
                 return False
             entry.deadline = NEVER if deadline is None else deadline
         return True
-
-    async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
-        """As ``touch``."""
-        return self.touch(key, timeout, version)
 
     def incr(self, key: Any, delta: int = 1, version: Any = None) -> Any:
         """Add ``delta`` to the value, in one step, and return the sum; the expiry stays. ``ValueError`` without a value."""
@@ -239,10 +215,6 @@ class LRUCache(OncePerProcess):
                     self._promote(made, entry)
                     return new
 
-    async def aincr(self, key: Any, delta: int = 1, version: Any = None) -> Any:
-        """As ``incr``."""
-        return self.incr(key, delta, version)
-
     def delete(self, key: Any, version: Any = None) -> bool:
         """Delete ``key``; whether it existed."""
         made = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
@@ -258,22 +230,6 @@ class LRUCache(OncePerProcess):
         store.forgotten.add()
         return alive
 
-    async def adelete(self, key: Any, version: Any = None) -> bool:
-        """As ``delete``."""
-        return self.delete(key, version)
-
-    async def aset_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> list[Any]:
-        """As ``set_many``."""
-        return self.set_many(data, timeout, version)
-
-    async def adelete_many(self, keys: Iterable[Any], version: Any = None) -> None:
-        """As ``delete_many``."""
-        self.delete_many(keys, version)
-
-    async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
-        """As ``incr_version``."""
-        return self.incr_version(key, delta, version)
-
     def clear(self) -> None:
         """Remove everything, of all instances that share the store."""
         store = self._store
@@ -283,13 +239,6 @@ class LRUCache(OncePerProcess):
             for entry in dropped:
                 entry.deadline = NEVER
                 store.forgotten.add()
-
-    async def aclear(self) -> None:
-        """As ``clear``."""
-        self.clear()
-
-    async def aclose(self, **kwargs: Any) -> None:
-        """As ``close``: nothing."""
 
     # --- the store ---
 
