@@ -1,17 +1,21 @@
 # One environment for everything: made once, and again when pyproject.toml changes.
 PYTHON ?= python3
 VENV ?= .venv
+PORT ?= 8000
 BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml.
 READY = $(VENV)/ready
 
-.PHONY: demo test lint bench staleness chaos read-your-writes stress destructors crash clean help
+.PHONY: demo serve test lint bench staleness chaos read-your-writes stress destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 demo: $(READY)-demo  ## the three ways to read, side by side, on a real server
 	$(BIN)/python -m example_project.demo
+
+serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
+	$(BIN)/python -m example_project.demo --serve $(PORT)
 
 test: $(READY)-test  ## the suite, with branch coverage
 	$(BIN)/python -X dev -m pytest --cov --cov-report=term $(ARGS)

@@ -1,6 +1,7 @@
-"""``make demo``: the same page read from the database, from the remote cache, and through both tiers, side by side.
+"""``make demo``: the shop's price list read from the database, from the remote cache, and through both tiers, side by side.
 
 Real tables in SQLite, a real Valkey server (or the one that REDIS_URL names), gunicorn with four workers, real requests.
+``make serve`` starts the same and keeps it running, to be looked at.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -30,9 +32,9 @@ TRIPS = ("get", "mget", "set")
 
 
 @contextlib.contextmanager
-def gunicorn(environment: dict[str, str]) -> Iterator[int]:
-    """Gunicorn with the demo's page; yields its port."""
-    port = servers.free_port()
+def gunicorn(environment: dict[str, str], port: int | None = None) -> Iterator[int]:
+    """Gunicorn with the shop; yields its port."""
+    port = port or servers.free_port()
     command = [sys.executable, "-m", "gunicorn", "example_project.wsgi", "--bind", f"{servers.HOST}:{port}"]
     command += ["--workers", str(WORKERS), "--log-level", "warning", "--chdir", str(PROJECT), "--no-control-socket"]
     with servers.running(command, port, seconds=30, environment=os.environ | environment):
@@ -49,7 +51,7 @@ def trips(server: redis.Redis) -> tuple[int, int, int]:
 
 def measure(mode: str, environment: dict[str, str], server: redis.Redis, seconds: float) -> list[str]:
     """The row of the table for ``mode``."""
-    from example_project.geo.views import PAGES
+    from example_project.shop.views import PAGES
 
     say(f"{NAMES[mode]}: starting {WORKERS} workers, warming up for {seconds / 2:g} s ...")
     with gunicorn(environment | {"DEMO_MODE": mode}) as port:
@@ -89,18 +91,19 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def run(stack: contextlib.ExitStack, seconds: float) -> None:
-    """The whole demo; what it starts and makes is undone by ``stack``."""
-    started = time.monotonic()
+def prepare(stack: contextlib.ExitStack) -> dict[str, str]:
+    """A server and a database with everything in it, both gone when ``stack`` ends; the environment that leads to them."""
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=".demo-", dir=PROJECT))
     url = os.environ.get("REDIS_URL")
     if url:
         say("using the server in REDIS_URL ...")
     else:
         say("starting a Valkey server ...")
-        url = stack.enter_context(servers.valkey()) + "/1"
-    server = stack.enter_context(redis.Redis.from_url(url))
-    server.ping()
+        port = servers.free_port()
+        server = servers.launch(servers.valkey_command(port, directory), port)
+        stack.callback(servers.stop, server)
+        url = f"redis://{servers.HOST}:{port}/1"
+        os.environ["DEMO_SERVER_PID"] = str(server.pid)
     environment = {"DEMO_DATABASE": str(Path(directory) / "demo.sqlite3"), "REDIS_URL": url}
     os.environ.update(environment, DJANGO_SETTINGS_MODULE="example_project.settings")
 
@@ -109,18 +112,47 @@ def run(stack: contextlib.ExitStack, seconds: float) -> None:
     django.setup()
     from django.core.cache import caches
 
-    from example_project.geo import tables, views
+    from example_project.geo import tables
 
-    say("loading countries, currencies and subdivisions into SQLite ...")
+    say("loading countries, currencies, subdivisions and prices into SQLite ...")
     say(f"{tables.load():,} rows loaded")
     # In a database of one's own, what the demo has written is removed by its prefix.
     stack.callback(lambda: caches["remote"].delete_pattern("*"))
+    return environment
+
+
+def compare(stack: contextlib.ExitStack, seconds: float) -> None:
+    """The three ways, one after the other."""
+    started = time.monotonic()
+    environment = prepare(stack)
+    from django.core.cache import caches
+
+    from example_project.shop import views
+
+    server = stack.enter_context(redis.Redis.from_url(environment["REDIS_URL"]))
     rows = [["", "requests/s", "p50", "p99", "remote round trips/page", "hit ratio"]]
     for mode in NAMES:
         caches["remote"].delete_pattern("*")
         rows.append(measure(mode, environment, server, seconds))
-    print(f"\nA page of {views.ROWS} lookups, {WORKERS} gunicorn workers, {seconds:g} s each:\n\n{table(rows)}\n")
-    print(f"done in {time.monotonic() - started:.0f} s")
+    cells = views.ROWS * views.CELLS
+    print(
+        f"\nA page of {views.ROWS} rows, {cells} look-ups; {WORKERS} gunicorn workers, {seconds:g} s each:\n"
+        f"\n{table(rows)}\n"
+    )
+    print(f"done in {time.monotonic() - started:.0f} s; to look at the page: make serve")
+
+
+def serve(stack: contextlib.ExitStack, port: int) -> None:
+    """The shop, until it is interrupted."""
+    environment = prepare(stack)
+    from example_project.geo import tables
+
+    stack.enter_context(gunicorn(environment | {"DEMO_MODE": "tiered"}, port))
+    print(f"\n  the shop:  http://{servers.HOST}:{port}/", flush=True)
+    print(f"  the tiers: http://{servers.HOST}:{port}/tiers/", flush=True)
+    print(f"  the admin: http://{servers.HOST}:{port}/admin/ (user {tables.USER!r}, password {tables.USER!r})", flush=True)
+    print("\n  Ctrl-C stops it.", flush=True)
+    threading.Event().wait()
 
 
 def stop(*_: object) -> NoReturn:
@@ -130,14 +162,18 @@ def stop(*_: object) -> NoReturn:
 
 def main() -> int:
     """Run the demo; 130 where it was interrupted."""
-    parser = argparse.ArgumentParser(description="The same page read three ways, side by side.")
+    parser = argparse.ArgumentParser(description="The same page read three ways, side by side; or kept running.")
+    parser.add_argument("--serve", type=int, metavar="PORT", help="keep the shop running there")
     parser.add_argument("--seconds", type=float, default=8, help="how long to measure each of the three (default: 8)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     try:
         with contextlib.ExitStack() as stack:
-            run(stack, arguments.seconds)
+            if arguments.serve:
+                serve(stack, arguments.serve)
+            else:
+                compare(stack, arguments.seconds)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""Settings of the demo. What differs from run to run comes from the environment, set by the demo."""
+"""Settings of the shop. What differs from run to run comes from the environment, set by whoever starts it."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,42 @@ from pathlib import Path
 BASE_DIR = Path(__file__).parent
 SECRET_KEY = "the demo has no secrets"  # noqa: S105
 DEBUG = False
-ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
+ALLOWED_HOSTS = os.environ.get("DEMO_HOSTS", "127.0.0.1,localhost").split(",")
 ROOT_URLCONF = "example_project.urls"
-INSTALLED_APPS = ["example_project.geo"]
-MIDDLEWARE: list[str] = []
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [BASE_DIR / "templates"]}]
+INSTALLED_APPS = [
+    "example_project.geo",
+    "example_project.shop",
+    "example_project.tiers",
+    "tieredcache",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "example_project.tiers.views.CountPages",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "tieredcache.middleware.ReadYourWritesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
@@ -20,21 +51,43 @@ DATABASES = {
 }
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing has to be collected
 
 CACHES = {
     "default": {
         "BACKEND": "tieredcache.backends.TieredCache",
         "LOCATION": "remote",
-        "OPTIONS": {"LOCAL_TIMEOUT": 5, "MAX_ENTRIES": 5000},
+        "OPTIONS": {
+            "LOCAL_TIMEOUT": 5,
+            "LOCAL_TIMEOUTS": {"flag.": 1},
+            "MAX_ENTRIES": 15_000,
+            "STALE_IF_ERROR": 3600,
+            "REMOTE_ERRORS": "ignore",
+        },
     },
     "remote": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/1"),
         "TIMEOUT": 3600,
         "KEY_PREFIX": "tieredcache-demo",
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1},
+        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.25},
+    },
+    "reports": {  # what workers tell of themselves: never kept locally, and nothing breaks where it cannot be told
+        "BACKEND": "tieredcache.backends.TieredCache",
+        "LOCATION": "remote",
+        "OPTIONS": {"LOCAL_TIMEOUT": 0, "REMOTE_ERRORS": "ignore"},
+    },
+    "local": {
+        "BACKEND": "tieredcache.backends.LRUCache",
+        "LOCATION": "local",
+        "TIMEOUT": 60,
+        "OPTIONS": {"MAX_ENTRIES": 100},
     },
 }
 
-# Where the page looks its rows up: "database", "remote" or "tiered".
+# In the remote tier: the local one never keeps sessions.
+SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+
+# What the price list reads: "database", "remote" or "tiered".
 DEMO_MODE = os.environ.get("DEMO_MODE", "tiered")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+from pickle import loads
 from typing import Any, Final
 
 
@@ -118,7 +118,7 @@ class PickledEntry(BoxedEntry):
     def answer(self, now: float) -> Any:
         if self.until > now:
             try:
-                return pickle.loads(self.value)  # noqa: S301 - our own pickle, made at the fill, never out of this process
+                return loads(self.value)  # noqa: S301 - our own pickle, made at the fill, never out of this process
             except Exception:  # noqa: BLE001 - unpickling may raise anything
                 # Forgotten meanwhile, or its class has changed since the fill: either way the remote tier knows better.
                 self.kill()

@@ -126,8 +126,8 @@ class Store(Generic[Kept]):
                 # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
                 oldest = last[0]
                 del lru[oldest]
-                if index.get(oldest) is last[1]:  # not what takes its place now
-                    del index[oldest]
+                if (taken := index.pop(oldest, None)) is not last[1] and taken is not None:
+                    index[oldest] = taken  # what takes its place now
                 self.evictions.add()
                 excess -= 1
             # What is in lru is in index too: so where there is one more in index, that is this one.

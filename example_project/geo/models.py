@@ -10,6 +10,9 @@ class Country(models.Model):
     name = models.CharField(max_length=100)
     numeric = models.CharField(max_length=3)
 
+    class Meta:  # noqa: D106 - Django's
+        verbose_name_plural = "countries"
+
     def __str__(self) -> str:
         return self.name
 
@@ -20,6 +23,9 @@ class Currency(models.Model):
     code = models.CharField(max_length=3, primary_key=True)
     name = models.CharField(max_length=100)
     numeric = models.CharField(max_length=3)
+
+    class Meta:  # noqa: D106 - Django's
+        verbose_name_plural = "currencies"
 
     def __str__(self) -> str:
         return self.name

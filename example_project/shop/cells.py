@@ -1,0 +1,83 @@
+"""Every cell of a page goes through the cache, or past it: ``DEMO_MODE`` tells which cache the pages read.
+
+Small tables that every page needs are lookup tables; what there are thousands of has a key for each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.cache import caches
+from django.db import transaction
+
+from example_project.geo.models import Country, Currency, Subdivision
+from example_project.shop.models import Flag, Price
+from tieredcache.lookups import LookupTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+TABLES = {
+    Country: LookupTable("geo.country", Country.objects.values("code", "name", "numeric"), key="code", timeout=3600),
+    Currency: LookupTable("geo.currency", Currency.objects.values("code", "name", "numeric"), key="code", timeout=3600),
+}
+
+
+def country(code: str) -> str:
+    """Its name."""
+    return _name(Country, code)
+
+
+def currency(code: str) -> str:
+    """Its name."""
+    return _name(Currency, code)
+
+
+def _name(model: type[Country | Currency], code: str) -> str:
+    if settings.DEMO_MODE == "tiered":
+        name: str = TABLES[model][code].name
+        return name
+    found: str = _read(f"{model.__name__.lower()}.{code}", lambda: model.objects.values_list("name", flat=True).get(pk=code))
+    return found
+
+
+def subdivision(code: str) -> tuple[str, str, str]:
+    """Its name, its kind and the code of its country."""
+    found: tuple[str, str, str] = _read(
+        f"subdivision.{code}", lambda: Subdivision.objects.values_list("name", "kind", "country_id").get(pk=code)
+    )
+    return found
+
+
+def price(code: str) -> tuple[Decimal, str]:
+    """The amount and the code of the currency."""
+    found: tuple[Decimal, str] = _read(
+        f"price.{code}", lambda: Price.objects.values_list("amount", "currency_id").get(pk=code)
+    )
+    return found
+
+
+def flag(name: str) -> bool:
+    """Whether a feature is on. Kept for a second at most: LOCAL_TIMEOUTS says so."""
+    return bool(_read(f"flag.{name}", lambda: Flag.objects.filter(pk=name, on=True).exists()))
+
+
+def _read(key: str, load: Callable[[], Any]) -> Any:
+    if settings.DEMO_MODE == "database":
+        return load()
+    cache = caches["default" if settings.DEMO_MODE == "tiered" else "remote"]
+    value = cache.get(key)
+    if value is None:
+        value = load()
+        cache.add(key, value)  # not set(): a newer one may be there by now
+    return value
+
+
+def changed(sender: type[Any], instance: Any, **_: Any) -> None:
+    """Forget what pages have read of this row, once the change is there to be read."""
+    if sender in TABLES:
+        transaction.on_commit(TABLES[sender].reload)
+    key = f"{sender.__name__.lower()}.{instance.pk}"
+    transaction.on_commit(lambda: caches["default"].delete(key))
