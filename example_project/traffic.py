@@ -1,7 +1,11 @@
-"""Traffic for the demo: threads that ask for pages, and what they measured."""
+"""Traffic for the demo: threads that ask for pages, and what they measured.
+
+``python -m example_project.traffic HOST PORT``: until it is stopped; ``--once``: one page, and whether it was answered.
+"""
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import random
 import statistics
@@ -30,8 +34,8 @@ class Measured:
         return statistics.quantiles(self.pages, n=100)[percent - 1] * 1000
 
 
-def ask(port: int, pages: int, seconds: float, *, threads: int = 6) -> Measured:
-    """Ask for random pages for so many seconds; raises ``RuntimeError`` where one is not answered."""
+def ask(port: int, pages: int, seconds: float, *, threads: int = 6, host: str = HOST) -> Measured:
+    """Ask for random pages for so many seconds, once at least; raises ``RuntimeError`` where one is not answered."""
     measured = Measured()
     started = time.monotonic()
     end = started + seconds
@@ -40,9 +44,9 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6) -> Measured:
     def work(seed: int) -> None:
         draw = random.Random(seed)
         try:
-            while time.monotonic() < end and not problems:
+            while not problems:
                 begin = time.monotonic()
-                connection = http.client.HTTPConnection(HOST, port, timeout=30)
+                connection = http.client.HTTPConnection(host, port, timeout=30)
                 connection.request("GET", f"/{draw.randrange(pages)}/")
                 response = connection.getresponse()
                 response.read()
@@ -52,6 +56,8 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6) -> Measured:
                     problems.append(f"a page answered {response.status}")
                 if worker := response.headers["X-Worker"]:
                     measured.workers[worker] = tuple(map(int, response.headers["X-Stats"].split()))
+                if time.monotonic() >= end:
+                    return
         except OSError as error:
             problems.append(f"a page was not answered: {error!r}")
 
@@ -65,3 +71,22 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6) -> Measured:
         raise RuntimeError(problems[0])
     measured.seconds = time.monotonic() - started
     return measured
+
+
+def main() -> None:
+    """A little traffic, for ever."""
+    parser = argparse.ArgumentParser(description="Asks the shop for pages.")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--once", action="store_true", help="one page of each of two visitors; fails where there is none")
+    arguments = parser.parse_args()
+    while True:
+        seconds = 0.0 if arguments.once else 10
+        measured = ask(arguments.port, 500, seconds, threads=2, host=arguments.host)
+        print(f"{measured.rate:.0f} pages/s, half of them within {measured.percentile(50):.0f} ms", flush=True)
+        if arguments.once:
+            return
+
+
+if __name__ == "__main__":
+    main()

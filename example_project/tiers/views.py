@@ -64,6 +64,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def report() -> dict[str, Any]:
     """What this worker knows of itself. Its name may be of another server: so none of it is a clock of its own."""
+    now = time.time()  # before the price is read
     stats = caches["default"].stats()
     reads = stats.hits + stats.remote_hits + stats.misses
     return {
@@ -79,7 +80,7 @@ def report() -> dict[str, Any]:
         "reads": reads,
         "price": str(cells.price(WATCHED)[0]),
         "outage": caches["default"].local.in_outage,
-        "at": time.time(),
+        "at": now,
     }
 
 

@@ -6,7 +6,7 @@ const read = (path, credentials = "same-origin") => fetch(path, { credentials, c
 const number = value => value.toLocaleString("en", { maximumFractionDigits: 1 });
 const names = { hits: "local hits", remote_hits: "remote hits", misses: "misses" };
 
-let before = {}, rates = {}, change = null, agreed = {};
+let before = {}, rates = {}, change = null, served = {};
 
 function cells(table, rows) {
   const body = document.querySelector(`#${table} tbody`);
@@ -34,6 +34,7 @@ function layout(title, extra) {
   };
 }
 
+const grid = () => getComputedStyle(document.querySelector(".chart")).borderTopColor;
 const short = worker => worker.split(":").pop();
 const quiet = { displayModeBar: false, responsive: true, staticPlot: true };
 
@@ -43,12 +44,11 @@ function draw(workers) {
   Plotly.react("reads", Object.keys(names).map(kind => ({
     type: "bar", orientation: "h", name: names[kind], y: labels,
     x: workers.map(each => (rates[each.worker] || {})[kind] || 0), marker: { color: colours[kind] },
-  })), layout("Reads a second", { barmode: "stack", xaxis: { rangemode: "tozero", automargin: true } }), quiet);
-  const ages = workers.map(each => change ? agreed[each.worker] ?? null : null);
+  })), layout("Reads a second", { barmode: "stack", xaxis: { rangemode: "tozero", automargin: true, gridcolor: grid() } }), quiet);
   Plotly.react("ages", [{
-    type: "bar", orientation: "h", y: labels, x: ages.map(age => age ?? 0), marker: { color: "#0b8f66" },
-  }], layout("Seconds until the new price was served", {
-    xaxis: { range: [0, bound * 1.2], automargin: true },
+    type: "bar", orientation: "h", y: labels, x: workers.map(each => served[each.worker] ?? 0), marker: { color: "#0b8f66" },
+  }], layout("Seconds for which the old price was seen served", {
+    xaxis: { range: [0, bound * 1.2], automargin: true, gridcolor: grid() },
     shapes: [{ type: "line", x0: bound, x1: bound, y0: 0, y1: 1, yref: "paper", line: { color: "#b3413b", dash: "dash" } }],
     annotations: [{ x: bound, y: 1, yref: "paper", yanchor: "bottom", text: "the bound", showarrow: false }],
   }), quiet);
@@ -58,14 +58,14 @@ async function poll() {
   let found;
   try { found = await read("/tiers/data"); } catch { return; }
   const { now, workers } = found;
-  if (found.change && (!change || found.change.at > change.at)) { change = found.change; agreed = {}; }
+  if (found.change && (!change || found.change.at > change.at)) { change = found.change; served = {}; }
   for (const each of workers) {
     const last = before[each.worker];
     if (last && each.at - last.at > 0.8) {
       rates[each.worker] = Object.fromEntries(Object.keys(names).map(kind => [kind, Math.max(0, each[kind] - last[kind]) / (each.at - last.at)]));
       before[each.worker] = each;
     } else if (!last) before[each.worker] = each;
-    if (change && each.price === change.price && !(each.worker in agreed)) agreed[each.worker] = Math.max(0, each.at - change.at);
+    if (change && each.price !== change.price) served[each.worker] = Math.max(0, each.at - change.at);
   }
   cells("workers", workers.map(each => [each.worker, ...[
     number(each.pages), number(each.hits), number(each.remote_hits), number(each.misses),
@@ -83,7 +83,7 @@ async function poll() {
   draw(workers);
 }
 
-document.getElementById("change").addEventListener("click", async () => { change = await post("/tiers/change"); agreed = {}; });
+document.getElementById("change").addEventListener("click", async () => { change = await post("/tiers/change"); served = {}; });
 document.getElementById("mine").addEventListener("click", async () => {
   const own = document.getElementById("own");
   own.textContent = "reading …";
