@@ -325,7 +325,7 @@ def test_what_somebody_else_has_put_there_is_not_misread(cache, mode, junk):
     """Under either key."""
     source = Source()
     table = LookupTable("table", source, key="code")
-    for key in table._cache_keys:
+    for key in table.cache_keys:
         cache.set(key, junk)
     assert look(mode, table, "GB").name == "United Kingdom"
     assert look(mode, table, "FR").name == "France"
@@ -652,3 +652,214 @@ def test_fingerprints_tell_field_lists_apart():
     assert made("async def f(): return [dict(code=1)]") != made("async def f(): return [dict(id=1)]")
     assert fingerprint(Source()) == fingerprint(Source())
     assert fingerprint(list) == "list"
+
+
+# --- what a hostile reading has found ---
+
+
+def test_a_serializer_that_returns_something_else(make_cache, mode, monkeypatch):
+    """What never fits is served as it was loaded, and the source read once a second at most."""
+    cache = make_cache(LOCAL_TIMEOUT=0)
+    real = type(cache.remote).get
+
+    def mangled(self, key, default=None, version=None):
+        value = real(self, key, default, version)
+        return [b"1", *value[1:]] if isinstance(value, tuple) else value
+
+    monkeypatch.setattr(type(cache.remote), "get", mangled)
+    source = Source()
+    table = LookupTable("table", source, key="code")
+    for _ in range(5):
+        assert look(mode, table, "GB").population == 68
+    assert source.calls <= 2
+
+
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_once_per_process_in_an_outage_too(make_cache, monkeypatch, kind):
+    """Where nothing can be kept, those who waited are served what the first has loaded."""
+    cache = make_cache(LOCAL_TIMEOUT=5, REMOTE_ERRORS="ignore")
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("refused")
+
+    for name in ("get", "set", "add", "delete"):
+        monkeypatch.setattr(type(cache.remote), name, refuse)
+    cache.get("anything")
+    calls = []
+    slow = threading.Event()
+
+    def source():
+        calls.append(1)
+        slow.wait(0.05)  # while the others come
+        return ROWS
+
+    table = LookupTable("table", source, key="code")
+    if kind == "threads":
+        threads = [threading.Thread(target=lambda: table["GB"]) for _ in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    else:
+
+        async def work():
+            await asyncio.gather(*(table.aget("GB") for _ in range(100)))
+
+        asyncio.run(work())
+    assert len(calls) == 1
+    monkeypatch.undo()
+
+
+def test_a_delete_amid_indexing_is_seen(make_cache, clock, monkeypatch):
+    """That the entry has gone since does not mean that it cannot be kept."""
+    cache = make_cache(LOCAL_TIMEOUT=5, JITTER=0)
+    source = Source()
+    table = LookupTable("table", source, key="code", timeout=3600)
+    table["GB"]
+    clock.move(5)
+    real = table._indexed
+
+    def indexed(*packed):
+        cache.delete("table")
+        return real(*packed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "_indexed", indexed)
+        table["GB"]
+    source.rows = [{**ROWS[0], "population": 70}]
+    assert table["GB"].population == 70
+
+
+def test_callers_of_a_cold_source_that_fails_share_its_failure(cache):
+    """They do not try it one after the other."""
+    calls = []
+    ready = threading.Barrier(8)
+    slow = threading.Event()
+
+    def source():
+        calls.append(1)
+        slow.wait(0.1)  # while the others come
+        raise RuntimeError("away")
+
+    table = LookupTable("table", source, key="code")
+    errors = []
+
+    def work():
+        ready.wait()
+        with pytest.raises(RuntimeError, match="away") as caught:
+            table["GB"]
+        errors.append(caught.value)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+    assert len({id(error) for error in errors}) == 8
+    assert all("LookupTable 'table'" in error.__notes__[0] for error in errors)
+
+
+def test_a_source_that_raises_stop_iteration(cache, mode):
+    """Which would end whatever runs it, quietly or never."""
+    table = LookupTable("table", lambda: [next(iter([]))], key="code")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        look(mode, table, "GB")
+
+
+def test_a_reload_that_the_serializer_spoils_is_taken_back(make_cache, mode):
+    """The old table stays, in the cache as well."""
+    make_cache("django-redis-json", LOCAL_TIMEOUT=60)
+    source = Source([{"code": "a", "n": 1}])
+    table = LookupTable("table", source, key="code")
+    assert look(mode, table, "a").n == 1
+    source.rows = [{"code": (1, 2), "n": 1}]
+    with pytest.raises(TypeError, match="is a list in one row"):
+        mode(table).reload()
+    assert look(mode, table, "a").n == 1
+    source.rows = [{"code": Decimal("1.0"), "n": 1}, {"code": "1.0", "n": 2}]
+    with pytest.raises(ValueError, match="made two rows alike"):
+        mode(table).reload()
+    assert look(mode, table, "a").n == 1
+
+
+def test_an_entry_that_does_not_decode_is_replaced(make_cache, mode):
+    """Adding would find its key taken for ever."""
+    cache = make_cache("django-redis", LOCAL_TIMEOUT=0)
+    cache.remote.client.get_client().set(cache.remote.make_key("table"), b"no pickle")
+    source = Source()
+    table = LookupTable("table", source, key="code")
+    for _ in range(3):
+        assert look(mode, table, "GB").population == 68
+    assert source.calls == 1
+    assert cache.remote.get("table")[0] == 1
+
+
+def test_sync_look_ups_in_async_code_are_told(make_lru, clock):
+    """A source that must not be called there is the caller's mistake, not the source's: no old table hides it."""
+    make_lru()
+
+    async def source():
+        return ROWS
+
+    table = LookupTable("table", source, key="code", timeout=60)
+    table["GB"]
+
+    async def work():
+        assert table["GB"]  # warm
+        clock.move(61)
+        with pytest.raises(RuntimeError, match="await aget"):
+            table["GB"]
+        assert await table.aget("GB")
+
+    asyncio.run(work())
+
+
+def test_reloads_that_overlap(cache):
+    """The one that has begun last has read the source last: another that ends later writes nothing."""
+    rows = [[{"code": 1, "n": n}] for n in (1, 2)]
+    begun, go_on = threading.Event(), threading.Event()
+    turns = iter(rows)
+
+    def source():
+        found = next(turns)
+        if found is rows[0]:
+            begun.set()
+            go_on.wait(10)
+        return found
+
+    table = LookupTable("table", source, key="code")
+    first = threading.Thread(target=table.reload)
+    first.start()
+    begun.wait(10)
+    table.reload()
+    go_on.set()
+    first.join()
+    assert table[1].n == 2
+
+
+def test_exceptions_that_take_no_notes(cache):
+    """Are raised all the same; and one that is raised again and again has one note."""
+
+    class Fixed(Exception):
+        def add_note(self, note):
+            raise AttributeError("fixed")
+
+    with pytest.raises(Fixed):
+        LookupTable("table", Source(Fixed()), key="code")["GB"]
+    again = ValueError("again")
+    table = LookupTable("table", Source(again), key="code")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="again"):
+            table["GB"]
+    assert len(again.__notes__) == 1
+
+
+def test_one_read_of_the_remote_for_a_look_up_without_a_local_tier(make_cache):
+    """Not one to compare and another to find."""
+    cache = make_cache(LOCAL_TIMEOUT=0)
+    table = LookupTable("table", Source(), key="code")
+    table["GB"]
+    before = cache.stats().remote_hits
+    table["GB"]
+    assert cache.stats().remote_hits == before + 1

@@ -388,3 +388,16 @@ def test_an_entry_that_makes_way_is_found_by_who_forgets_it(make_cache):
         cache.get("key")
     assert served == [False]
     assert cache.get("key") == "new"
+
+
+def test_an_instance_that_contexts_share_does_not_share_its_remote(make_cache):
+    """The remote that is remembered is that of the context: a copied one has its own, as Django does."""
+    import contextvars
+
+    cache = make_cache()
+    here = cache._remote()
+    assert cache._remote() is here is caches["remote"]
+    assert contextvars.Context().run(cache._remote) is not here
+    assert contextvars.Context().run(lambda: cache._remote() is caches["remote"])
+    assert contextvars.copy_context().run(cache._remote) is here
+    assert cache._remote() is here

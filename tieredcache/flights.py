@@ -32,6 +32,11 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
+def in_event_loop() -> bool:
+    """Whether this thread runs an event loop now."""
+    return _running_loop() is not None
+
+
 def _after_fork_in_child() -> None:
     global _waiting  # noqa: PLW0603 - a thread of the parent may have held it
     _waiting = threading.RLock()
@@ -41,9 +46,12 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Flight:
-    """The making of one value. ``awaits``: the flights that its leader's code waits for now. ``made``: it has been made."""
+    """The making of one value. ``awaits``: the flights that its leader's code waits for now. ``made``: it has been made.
 
-    __slots__ = ("_callbacks", "awaits", "landed", "loop", "made", "thread")
+    ``error``: what has kept it from being made, where those who waited are to know.
+    """
+
+    __slots__ = ("_callbacks", "awaits", "error", "landed", "loop", "made", "thread")
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -51,6 +59,7 @@ class Flight:
         self.awaits: list[Flight] = []
         self.landed = False
         self.made = False
+        self.error: BaseException | None = None
         self._callbacks: list[Callable[[], object]] = []
 
     def land(self) -> None:

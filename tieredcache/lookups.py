@@ -61,8 +61,8 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
 
     def __getitem__(self, key: Hashable) -> Row:
         # As _rows(), without the call: it would add a fifth.
-        get, cache_key, known, rows = self._state
-        if get(cache_key) is not known:
+        peek, made, known, rows = self._state
+        if peek(made) is not known:
             rows = self._read()
         row: Row = rows[key]
         return row
@@ -105,12 +105,11 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
 
     async def asnapshot(self) -> Mapping[Hashable, Row]:
         """As ``snapshot``."""
-        _, cache_key, known, rows = self._state
-        cache = self._cache()
-        if not cache_key or await cache.aget(cache_key) is not known:
-            rows = await self._aread(cache)
+        peek, made, known, rows = self._state
+        if peek(made) is not known:
+            rows = await self._aread()
         return MappingProxyType(rows)
 
     def _rows(self) -> dict[Hashable, Row]:
-        get, cache_key, known, rows = self._state
-        return rows if get(cache_key) is known else self._read()
+        peek, made, known, rows = self._state
+        return rows if peek(made) is known else self._read()

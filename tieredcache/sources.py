@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db.models import QuerySet
 from django.db.models.query import ValuesIterable
+
+from tieredcache.flights import in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
@@ -51,9 +54,14 @@ class Source:
         """The table as the source has it now."""
         try:
             found = self._read()
-            return self._table(async_to_sync(_awaited)(found) if _is_async(found) else found)
+            if not _is_async(found):
+                return self._table(found)
+            if in_event_loop():
+                getattr(found, "close", lambda: None)()  # a coroutine that nobody awaits warns
+                raise RuntimeError(f"{self.name}: its source is async, and so is the caller: await aget() or areload()")  # noqa: TRY301
+            return self._table(async_to_sync(_awaited)(found))
         except Exception as error:
-            error.add_note(f"While reading the source of {self.name}.")
+            self._note(error)
             raise
 
     async def aload(self) -> Table:
@@ -62,13 +70,22 @@ class Source:
             found = self._source() if inspect.iscoroutinefunction(self._source) else await sync_to_async(self._read)()
             return self._table(await _awaited(found) if _is_async(found) else found)
         except Exception as error:
-            error.add_note(f"While reading the source of {self.name}.")
+            self._note(error)
             raise
 
     def _read(self) -> Any:
         # A queryset that a callable returns is evaluated here too, in the thread that may.
-        found = self._source.all() if isinstance(self._source, QuerySet) else self._source()
-        return found if _is_async(found) else list(found)
+        try:
+            found = self._source.all() if isinstance(self._source, QuerySet) else self._source()
+            return found if _is_async(found) else list(found)
+        except StopIteration as error:  # which means something else to whoever runs this, or nothing at all
+            raise RuntimeError(f"{self.name}: its source raised StopIteration") from error
+
+    def _note(self, error: Exception) -> None:
+        note = f"While reading the source of {self.name}."
+        if note not in getattr(error, "__notes__", []):
+            with contextlib.suppress(Exception):  # of an exception that takes no notes
+                error.add_note(note)
 
     def _table(self, found: Iterable[Any]) -> Table:
         fields = self._fields

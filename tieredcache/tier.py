@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from contextvars import ContextVar
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,6 +67,8 @@ class LocalTier(Store[Entry]):
         self.prefix = ""
         self._classes: dict[type, type] = {}
         self.packages: frozenset[str] = frozenset()
+        # The remote of the running code: its thread, Django's store of such things, and the backend.
+        self.remote: ContextVar[tuple[int, Any, Any]] = ContextVar("tieredcache_remote", default=(0, None, None))
         self.shared: set[Hashable] = set()  # keys of which every reader is given the same object, besides SHARE_VALUES
         self.remote_hits = Counter()
         self.misses = Counter()

@@ -116,6 +116,25 @@ def _aget(lru: Mapping[Any, Entry]) -> Callable[..., Any]:
     return aget
 
 
+def peek(tier: LocalTier) -> Callable[[Any], Any]:
+    """What looks a key of the local tier up there, and nowhere else: the value, or ``None``."""
+    lru, duds = tier.lru, tier.duds
+
+    def look(made: Any) -> Any:
+        try:
+            entry = lru[made]
+            if entry.deadline > clock():
+                return entry.value
+        except KeyError:
+            return None
+        except AttributeError:
+            pass  # forgotten this moment
+        duds.add()  # found, but not served from here: it is looked up again
+        return None
+
+    return look
+
+
 def many_hits(tier: LocalTier, keys: Iterable[Any], version: Any) -> tuple[dict[Any, Any], list[Any]]:
     """The hits up to the first key that is none, and the keys from there on."""
     keys = list(keys)

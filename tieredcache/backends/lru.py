@@ -15,7 +15,7 @@ from tieredcache.stats import Counter, Stats
 from tieredcache.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from tieredcache.flights import Flights
 
@@ -83,9 +83,9 @@ class LRUCache(Inline):
         """Nothing: every reader is given the same object; returns 0, because there is no local timeout."""
         return 0
 
-    def is_kept(self, key: str) -> bool:
-        """Whether ``key`` exists."""
-        return self.has_key(key)
+    def peek(self, key: str) -> tuple[Callable[[Any], Any], str]:
+        """``get``, and the key to call it with: all that it looks into is this process's memory."""
+        return self.get, key
 
     # --- reads ---
 

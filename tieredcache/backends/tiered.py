@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from threading import get_ident
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -11,7 +10,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.utils.safestring import SafeString
 
-from tieredcache.backends.hits import many_hits, slow_path, with_hit_path
+from tieredcache.backends.hits import many_hits, peek, slow_path, with_hit_path
 from tieredcache.backends.local import Local
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.entries import MISSING, UNKNOWN
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from tieredcache.stats import Stats
 
 _SIMPLE: Final = {str, int, float, bool}
-_UNBOUND: Final[Any] = (0, None, None)  # a thread that is not there
 
 # Template fragments: a str without a __dict__, and with nothing to change.
 share_instances_of(SafeString)
@@ -57,7 +55,6 @@ class TieredCache(RemoteWrites):
         # BaseCache.__init__ is not called: all it sets (version, key_prefix, key_func, ...) is the remote's, and is looked
         # up there. Nor is the remote made yet: a request that is served locally needs none.
         self._location = location
-        self._bound: tuple[int, Any, BaseCache] = _UNBOUND
         self._tier = tier = tier_for(TieredCache, location, params)
         # Of a class that is the tier's own, with the hit path built in.
         kind = type(self)
@@ -86,16 +83,16 @@ class TieredCache(RemoteWrites):
             self._tier.forget(made)  # a copy that is not
         return self._tier.options.timeout_for(key)
 
-    def is_kept(self, key: str) -> bool:
-        """Whether the local tier has a copy of ``key`` that it serves."""
-        return self.local.deadline(key) > clock()
+    def peek(self, key: str) -> tuple[Callable[[Any], Any], Hashable]:
+        """What looks into the local tier alone, for any thread, and what to ask it for where ``key`` is meant."""
+        return peek(self._tier), self.local_key(key)
 
     def stats(self) -> Stats:
         """What this process has counted, over all instances of this alias."""
         return self._tier.stats()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in {"_location", "_tier", "_bound"}:
+        if name.startswith("__") or name in {"_location", "_tier"}:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         own = getattr(type(self), name, None)
         if isinstance(own, property):  # what made it fail was an AttributeError too: that is what has to be seen
@@ -106,14 +103,17 @@ class TieredCache(RemoteWrites):
         """The remote backend for one sync call, which is over before another task of this thread goes on.
 
         Remembered, because Django's look-up takes 4 microseconds after a wait for the network: a sixth of all that a miss
-        adds to the trip itself. It would find the same: Django keeps one for each thread, until CACHES is overridden.
+        adds to the trip itself. In the context, as Django does, and for this thread only, which may have inherited it; until
+        CACHES is overridden.
         """
-        thread, connections, remote = self._bound
+        remembered = self._tier.remote
+        thread, connections, remote = remembered.get()
         known: Any = caches._connections  # type: ignore[attr-defined]  # noqa: SLF001 - another when CACHES is overridden
         if thread != get_ident() or connections is not known:
             remote = caches[self._location]
-            self._bound = get_ident(), known, remote
-        return remote
+            remembered.set((get_ident(), known, remote))
+        found: BaseCache = remote
+        return found
 
     def make_key(self, key: Any, version: Any = None) -> str:
         """The remote's key."""
