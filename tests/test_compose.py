@@ -14,6 +14,7 @@ import yaml
 from compose_spec import PyCompose
 
 from example_project import servers
+from tests.conftest import need
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -77,35 +78,69 @@ def test_the_proxy_knows_the_servers():
     assert SERVICES["proxy"]["ports"][0].endswith(f":{listens}")
 
 
-def natively(command, **ports):
-    """The command as it is, with this interpreter, on loopback and free ports."""
-    found = [sys.executable if part == "python" else part for part in command]
-    text = shlex.join(found)
+def natively(command, host=servers.HOST, **ports):
+    """The command as it is, with this interpreter, on loopback and free ports (``port8000=...``)."""
+    text = shlex.join(sys.executable if part == "python" else part for part in command)
     for old, new in ports.items():
-        text = text.replace(old.replace("port", ""), str(new))
-    return shlex.split(text.replace("0.0.0.0", servers.HOST).replace("proxy", servers.HOST))
+        text = text.replace(old.removeprefix("port"), str(new))
+    return shlex.split(text.replace("0.0.0.0", host).replace("proxy", host))
 
 
-def test_its_commands_run(tmp_path, valkey_url):
-    """Each of ours, against a real server: the tables are loaded, every server answers, and its health check says so."""
+def test_its_commands_run(tmp_path):
+    """Each of them: the tables are loaded, every server answers, behind the proxy too, and each health check says so."""
+    nginx = need("nginx")
+    ports = {name: servers.free_port() for name in SERVICES}
     environment = os.environ | OURS["load"]["environment"]
-    environment |= {"DEMO_DATABASE": str(tmp_path / "shop.sqlite3"), "REDIS_URL": f"{valkey_url}/9"}
-    environment["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
+    environment |= {
+        "DEMO_DATABASE": str(tmp_path / "shop.sqlite3"),
+        "REDIS_URL": environment["REDIS_URL"].replace("valkey:6379", f"{servers.HOST}:{ports['valkey']}"),
+        "DJANGO_SETTINGS_MODULE": "example_project.settings",
+    }
     run = {"cwd": ROOT, "env": environment, "timeout": 60, "capture_output": True, "text": True}
     load = natively(OURS["load"]["command"])
     assert subprocess.run(load, **run, check=True).stdout == "10,520 rows loaded\n"
     assert subprocess.run(load, **run, check=True).stdout == "0 rows loaded\n"
     with contextlib.ExitStack() as stack:
-        for name in ("web1", "asgi"):
-            port = servers.free_port()
-            command = natively(OURS[name]["command"], port8000=port)
-            stack.enter_context(servers.running(command, port, seconds=60, environment=environment))
-            connection = http.client.HTTPConnection(servers.HOST, port, timeout=30)
-            connection.request("GET", "/tiers/data")
-            assert connection.getresponse().status == 200
-            connection.close()
-            healthy = natively(OURS[name]["healthcheck"]["test"][1:], port8000=port)
+        valkey = [servers.valkey_binary(), *SERVICES["valkey"]["command"][1:], "--port", str(ports["valkey"])]
+        stack.enter_context(servers.running([*valkey, "--dir", str(tmp_path)], ports["valkey"]))
+        for name in ("web1", "web2", "asgi"):
+            command = natively(OURS[name]["command"], port8000=ports[name])
+            stack.enter_context(servers.running(command, ports[name], seconds=60, environment=environment))
+            healthy = natively(OURS[name]["healthcheck"]["test"][1:], port8000=ports[name])
             assert "pages/s" in subprocess.run(healthy, **run, check=True).stdout
-        once = natively([*OURS["traffic"]["command"], "--once"], port8080=port)
-        assert "pages/s" in subprocess.run(once, **run, check=True).stdout
+        config = (ROOT / "docker/nginx.conf").read_text().replace("listen 8080", f"listen {servers.HOST}:{ports['proxy']}")
+        for name in ("web1", "web2", "asgi"):
+            config = config.replace(f"{name}:8000", f"{servers.HOST}:{ports[name]}")
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+        (tmp_path / "nginx.conf").write_text(config.replace("http {", f"http {{ access_log off; {folders}"))
+        rules = f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/errors;"
+        command = [
+            nginx,
+            "-p",
+            str(tmp_path),
+            "-c",
+            str(tmp_path / "nginx.conf"),
+            "-g",
+            rules,
+            "-e",
+            str(tmp_path / "errors"),
+        ]
+        stack.enter_context(servers.running(command, ports["proxy"]))
+        assert ask(ports["proxy"], "/healthy")[0] == "yes\n"
+        workers = {ask(ports["proxy"], "/3/")[1]["X-Worker"] for _ in range(20)}
+        assert len(workers) > 1
+        assert ask(ports["proxy"], "/async/3/")[1]["X-Worker"] not in workers
+        assert "color-scheme" in ask(ports["proxy"], "/static/shop/shop.css")[0]
+        traffic = natively([*OURS["traffic"]["command"], "--once"], port8080=ports["proxy"])
+        assert "pages/s" in subprocess.run(traffic, **run, check=True).stdout
     assert subprocess.run(healthy, **run, check=False).returncode != 0
+
+
+def ask(port, path):
+    """The page and its headers."""
+    with contextlib.closing(http.client.HTTPConnection(servers.HOST, port, timeout=30)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return answer.read().decode(), answer.headers

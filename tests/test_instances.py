@@ -13,6 +13,7 @@ import tracemalloc
 
 import pytest
 from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from tests.conftest import LRU, TIERED
@@ -340,3 +341,21 @@ def test_subclasses_of_a_tiers_own_class(make_cache):
     assert asyncio.run(other.aget("key")) == "text"
     assert other.stats().hits == 0
     assert type(cache).__doc__ == TieredCache.__doc__
+
+
+def test_instances_of_settings_made_anew_share_a_tier_and_leave_nothing(make_cache):
+    """Found by their value where not by their identity; and what was found is bounded."""
+    from tieredcache import registry
+
+    cache = make_cache(LOCAL_TIMEOUT=7)
+    for _ in range(300):
+        assert TieredCache("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 7}})._tier is cache._tier
+    assert TieredCache("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 8}})._tier is not cache._tier
+    assert len(registry._seen) <= registry.SEEN
+    for _ in range(3):
+        with pytest.raises(ImproperlyConfigured, match="KEY_PREFIX"):
+            TieredCache("remote", {**cache_params(), "KEY_PREFIX": "a"})
+
+
+def cache_params():
+    return {name: value for name, value in caches.settings["default"].items() if name not in {"BACKEND", "LOCATION"}}

@@ -44,6 +44,14 @@ class Source:
         return self.rows
 
 
+def in_threads(count, work):
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def look(mode, table, key, default=None):
     """By ``get``, or by ``aget`` in an event loop of its own."""
     return mode(table).get(key, default)
@@ -138,11 +146,7 @@ def test_the_source_is_read_once_by_threads(cache):
         ready.wait()
         found.append(table["GB"])
 
-    threads = [threading.Thread(target=work) for _ in range(64)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(64, work)
     assert len(calls) == 1
     assert len(found) == 64
     assert len({id(row) for row in found}) == 1  # one index
@@ -528,11 +532,7 @@ def test_threads_that_waited_for_a_source_that_failed(make_lru, clock):
     table = LookupTable("table", source, key="code", timeout=60)
     table["GB"]
     clock.move(61)
-    threads = [threading.Thread(target=lambda: table["GB"]) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(16, lambda: table["GB"])
     assert len(calls) == 2
 
 
@@ -695,11 +695,7 @@ def test_once_per_process_in_an_outage_too(make_cache, monkeypatch, kind):
 
     table = LookupTable("table", source, key="code")
     if kind == "threads":
-        threads = [threading.Thread(target=lambda: table["GB"]) for _ in range(32)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(32, lambda: table["GB"])
     else:
 
         async def work():
@@ -750,11 +746,7 @@ def test_callers_of_a_cold_source_that_fails_share_its_failure(cache):
             table["GB"]
         errors.append(caught.value)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(8, work)
     assert len(calls) == 1
     assert len({id(error) for error in errors}) == 8
     assert all("LookupTable 'table'" in error.__notes__[0] for error in errors)
