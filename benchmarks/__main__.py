@@ -3,7 +3,8 @@
     python -m benchmarks [--short] [--strict] [--only WORD] [--save FOLDER]
 
 The exit status is of the hit and the making of an instance; with ``--strict``, of all promises. ``--short`` runs a tenth of
-the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them.
+the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them;
+with ``--only`` they take their places in what was saved before.
 """
 
 from __future__ import annotations
@@ -137,8 +138,11 @@ def main() -> int:
 
         arguments.save.mkdir(parents=True, exist_ok=True)
         name = "python" + ".".join(everything["python"].split(".")[:2])
-        text = json.dumps(everything | {"comparisons": results}, indent=1)
-        (arguments.save / f"{name}.json").write_text(text + "\n")
+        path = arguments.save / f"{name}.json"
+        if arguments.only and path.exists():
+            fresh = {found["name"]: found for found in results}
+            results = [fresh.get(found["name"], found) for found in json.loads(path.read_text())["comparisons"]]
+        path.write_text(json.dumps(everything | {"comparisons": results}, indent=1) + "\n")
         draw(results, everything["python"], arguments.save)
     targets = [target for found in results for target in found["targets"]]
     print(f"\n{sum(target['holds'] for target in targets)} of {len(targets)} promises hold")

@@ -72,7 +72,7 @@ def targets(runs: list[dict[str, Any]]) -> str:
 
 def _told(target: dict[str, Any]) -> str:
     ratio = target["ratio"]
-    text = f"{1 / ratio:,.3g} x" if "fast" in target["target"] or "at least" in target["target"] else f"{ratio:.3g} x"
+    text = f"{1 / ratio:,.1f} x" if "at least" in target["target"] else f"{ratio:.3g} x"
     return text if target["holds"] else f"**{text}**"
 
 
