@@ -48,6 +48,12 @@ def draw(results: list[dict[str, Any]], python: str, folder: Path) -> list[Path]
     return made
 
 
+def plain(axis: Any) -> None:
+    """Numbers as people write them."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
 def calls(pyplot: Any, results: list[dict[str, Any]]) -> Any:
     """Bars of medians with their quartiles, a panel for each kind of read."""
     heights = [len(result["ns"]) for result in results]
@@ -63,6 +69,7 @@ def calls(pyplot: Any, results: list[dict[str, Any]]) -> Any:
         colours = [OURS if name.startswith("TieredCache") else PEER for name in names]
         panel.barh(names, middles, color=colours, xerr=spread, error_kw={"linewidth": 0.8})
         panel.set_xscale("log")
+        plain(panel.xaxis)
         panel.set_title(DRAWN[result["name"]], loc="left", fontsize=10)
         panel.tick_params(labelsize=8)
         for place, middle in enumerate(middles):
@@ -85,6 +92,8 @@ def growth(pyplot: Any, results: list[dict[str, Any]]) -> Any:
             )
         panel.set_xscale("log")
         panel.set_yscale("log")
+        plain(panel.xaxis)
+        plain(panel.yaxis)
         panel.set_title(result["name"], loc="left", fontsize=10)
         panel.set_xlabel(result["axis"], fontsize=8)
         panel.set_ylabel("microseconds a call", fontsize=8)
