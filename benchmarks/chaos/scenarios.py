@@ -29,12 +29,13 @@ class Scenario(ABC):
     """A remote, started by ``start``. ``loses``: what it held is gone afterwards. ``reads_fail``: while it is broken.
 
     ``elects``: it mends itself. What its replicas had not been told at that moment is lost. ``servers``: those that are out
-    one by one.
+    one by one. ``lags``: it is read from replicas, which are behind where the machine is busy.
     """
 
     name = ""
     loses = False
     reads_fail = True
+    lags = False
     elects = False
     servers = 1
 
@@ -209,6 +210,7 @@ class Sentinels(Scenario):
 
     name = "Sentinel election"
     elects = True
+    lags = True
 
     def start(self) -> dict[str, Any]:
         ports = [servers.free_port() for _ in range(3)]
