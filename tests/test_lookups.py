@@ -596,8 +596,8 @@ def test_without_a_local_tier(make_cache, mode):
     assert look(mode, table, "GB").population == 1
 
 
-def test_settings_that_change_are_followed(make_cache, make_lru):
-    """As overridden in tests."""
+def test_settings_that_change_are_followed(make_lru, make_cache):
+    """As overridden in tests; the fixtures in this order, so that they leave in the other."""
     make_lru()
     table = LookupTable("table", Source(), key="code")
     assert table["GB"]
