@@ -31,7 +31,7 @@ def carry(source: socket.socket, target: socket.socket, seconds: float) -> None:
     """One direction of one connection. The time that sleep() oversleeps (some 50 microseconds) is a network's jitter."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
-            time.sleep(seconds)  # on the way
+            time.sleep(seconds)  # the delay that this program is for
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

@@ -130,7 +130,7 @@ def outage(_: HttpRequest) -> JsonResponse:
     if "DEMO_SERVER_PID" not in os.environ:
         return JsonResponse({"problem": "the server is not ours to stop"}, status=409)
     pid = int(os.environ["DEMO_SERVER_PID"])
-    script = f"import os, time; time.sleep({OUTAGE}); os.kill({pid}, {int(signal.SIGCONT)})"  # the outage itself
+    script = f"import os, time; time.sleep({OUTAGE}); os.kill({pid}, {int(signal.SIGCONT)})"  # the outage lasts that long
     subprocess.Popen([sys.executable, "-c", script])
     os.kill(pid, signal.SIGSTOP)
     return JsonResponse({"seconds": OUTAGE})
