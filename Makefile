@@ -12,7 +12,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 demo: $(READY)-demo  ## the three ways to read, side by side, on a real server
-	$(BIN)/python -m example_project.demo
+	$(BIN)/python -m example_project.demo $(ARGS)
 
 serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
 	$(BIN)/python -m example_project.demo --serve $(PORT)
