@@ -11,6 +11,8 @@ class TieredCacheConfig(AppConfig):
     verbose_name = "Tiered cache"
 
     def ready(self) -> None:
-        from tieredcache.checks import check_caches
+        from tieredcache import checks
 
-        register(check_caches, Tags.caches)
+        for check in (checks.check_caches, checks.check_kept, checks.check_middleware):
+            register(check, Tags.caches, "tieredcache")  # the tag is for ``manage.py check --tag tieredcache``
+        checks.let_mistakes_be_told()

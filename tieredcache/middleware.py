@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import BadSignature, Signer
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from tieredcache.freshness import demanding, noting_writes
+from tieredcache.options import Mistake
 from tieredcache.registry import longest_timeout, make_tiers
 
 if TYPE_CHECKING:
@@ -32,8 +32,21 @@ def _setting(name: str, default: Any, kind: type | tuple[type, ...], remedy: str
     value = getattr(settings, name, default)
     right = isinstance(value, kind) and not isinstance(value, bool)
     if not right or (value == "" if kind is str else not 0 <= value < math.inf):
-        raise ImproperlyConfigured(f"{name} is {value!r}. {remedy}")
+        raise Mistake(f"{name} is {value!r}", remedy)
     return value
+
+
+def cookie_name() -> str:
+    """``TIEREDCACHE_COOKIE_NAME``; raises ``ImproperlyConfigured`` where it is none."""
+    name: str = _setting("TIEREDCACHE_COOKIE_NAME", "tieredcache_written", str, "Set it to the name of a cookie.")
+    return name
+
+
+def clock_margin() -> float:
+    """``TIEREDCACHE_CLOCK_MARGIN``, in seconds; raises ``ImproperlyConfigured`` where it is no number of at least 0."""
+    remedy = "Set it to the seconds by which clocks may differ, at least 0."
+    margin: float = _setting("TIEREDCACHE_CLOCK_MARGIN", 1, (int, float), remedy)
+    return margin
 
 
 def _stream(response: Any, since: float) -> None:
@@ -78,9 +91,8 @@ class ReadYourWritesMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        self._name = _setting("TIEREDCACHE_COOKIE_NAME", "tieredcache_written", str, "Set it to the name of a cookie.")
-        remedy = "Set it to the seconds by which clocks may differ, at least 0."
-        self._margin = _setting("TIEREDCACHE_CLOCK_MARGIN", 1, (int, float), remedy)
+        self._name = cookie_name()
+        self._margin = clock_margin()
         make_tiers()  # all of them: the cookie lives for the longest of their local timeouts
         self._signer = Signer(salt="tieredcache.middleware")
         self._async = iscoroutinefunction(get_response)

@@ -67,8 +67,27 @@ class LRUOptions:
     cull_frequency: int = 3  # of no effect: one entry goes at a time
 
 
+class Mistake(ImproperlyConfigured):
+    """A setting that is wrong. ``fault``: which, its value, why; ``remedy``: what to do; ``where``: what it is a setting of.
+
+    ``option``: its name, and ``alias``: whose it is, where that is not the alias being made but one further down its chain.
+    """
+
+    option = ""
+    alias: str | None = None
+
+    def __init__(self, fault: str, remedy: str, where: str = "") -> None:
+        super().__init__(fault, remedy, where)
+        self.fault = fault
+        self.remedy = remedy
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}{': ' if self.where else ''}{self.fault}. {self.remedy}"
+
+
 class Complaint:
-    """Raises ``ImproperlyConfigured`` for the alias with these settings.
+    """Raises ``Mistake`` for the alias with these settings.
 
     Django does not tell a backend its alias, so it is looked for in ``CACHES`` by what the backend was given.
     """
@@ -95,7 +114,9 @@ class Complaint:
         return other
 
     def raise_(self, option: str, value: object, problem: str, remedy: str) -> NoReturn:
-        raise ImproperlyConfigured(f"{self._alias()}: {option} is {value!r}, {problem}. {remedy}")
+        mistake = Mistake(f"{option} is {value!r}, {problem}", remedy, self._alias())
+        mistake.option, mistake.alias = option, self._known_alias
+        raise mistake
 
 
 def known_only(given: Mapping[Any, Any], known: Iterable[str], where: str, complaint: Complaint) -> None:

@@ -67,6 +67,10 @@ class Reader:
             return server
         return WHOLE
 
+    def tells_lives(self, remote: BaseCache) -> bool:
+        """Whether the remote can tell how long an entry has left to live."""
+        return any(callable(getattr(remote, name, None)) for name in ("pttl", "ttl"))
+
     def threaded(self, remote: BaseCache) -> bool:
         """Whether the remote has no async reads but Django's, which call the sync ones in a thread."""
         return all(

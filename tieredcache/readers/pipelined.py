@@ -38,6 +38,9 @@ class PipelinedReader(Reader):
         """Raise what the remote's own read would raise; return where it would swallow ``error`` and call it a miss."""
         raise error
 
+    def tells_lives(self, remote: Any) -> bool:
+        return True
+
     def threaded(self, remote: Any) -> bool:
         return True  # none of these clients has async reads of its own
 
