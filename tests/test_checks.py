@@ -67,10 +67,14 @@ def test_no_time_out(remote, options, setting):
     assert message.hint.startswith(f"Set {setting} in CACHES['remote']['OPTIONS']")
 
 
-@pytest.mark.parametrize(("options", "expected"), [({}, ["tieredcache.W002"]), ({"retry_timeout": None}, ["tieredcache.W002"]), (HONEST, [])])
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, ["tieredcache.W002"]), ({"retry_timeout": None}, ["tieredcache.W002"]), (HONEST, [])]
+)
 def test_a_client_that_hides_errors(options, expected):
     """tieredcache.W002."""
-    messages = [found for found in check(MEMCACHED, connect_timeout=1, timeout=1, **options) if found.level >= checks.WARNING]
+    messages = [
+        found for found in check(MEMCACHED, connect_timeout=1, timeout=1, **options) if found.level >= checks.WARNING
+    ]
     assert [message.id for message in messages] == expected
     assert all("'retry_timeout': -1" in message.hint and "'remote'" in message.msg for message in messages)
 
@@ -133,7 +137,11 @@ def test_remotes_that_can_tell_lives(remote, options):
 
 def test_a_remote_that_cannot_tell_lives(tmp_path):
     """tieredcache.W005, with the longest time past the expiry; only an Info, which fails no build."""
-    for remote in (MEMCACHED, DATABASE, {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)}):
+    for remote in (
+        MEMCACHED,
+        DATABASE,
+        {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)},
+    ):
         (message,) = [message for message in check(remote) if message.id == "tieredcache.W005"]
         assert message.level == checks.INFO
         assert "'remote'" in message.msg
@@ -176,7 +184,16 @@ def test_nothing_connects(monkeypatch, tmp_path):
     for name in ("connect", "connect_ex"):
         monkeypatch.setattr(socket.socket, name, lambda self, address: asked.append(address))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args))
-    remotes = [REDIS, VALKEY, CLUSTER, DJANGO, MEMCACHED, DATABASE, {**REDIS, "OPTIONS": SHARDS}, {**REDIS, "OPTIONS": SENTINEL}]
+    remotes = [
+        REDIS,
+        VALKEY,
+        CLUSTER,
+        DJANGO,
+        MEMCACHED,
+        DATABASE,
+        {**REDIS, "OPTIONS": SHARDS},
+        {**REDIS, "OPTIONS": SENTINEL},
+    ]
     for remote in remotes:
         check(remote)
     assert asked == []
@@ -184,7 +201,13 @@ def test_nothing_connects(monkeypatch, tmp_path):
 
 def test_aliases_that_are_not_tiered():
     """Are not looked at, nor what Django itself will complain of."""
-    settings = {"default": MEMCACHED, "gone": {"BACKEND": "no.such.Backend"}, "odd": {"BACKEND": 5}, "none": {}, "text": "text"}
+    settings = {
+        "default": MEMCACHED,
+        "gone": {"BACKEND": "no.such.Backend"},
+        "odd": {"BACKEND": 5},
+        "none": {},
+        "text": "text",
+    }
     with override_settings(CACHES=settings):
         assert check_caches() == []
 
@@ -195,4 +218,6 @@ def test_the_app_registers_them():
     with override_settings(CACHES=settings, INSTALLED_APPS=["tieredcache"]):
         found = [message.id for message in checks.run_checks(tags=["caches"])]
         # Importing django-ratelimit's app registers a check of its own for good.
-        assert [name for name in found if name.startswith("tieredcache.")] == [f"tieredcache.W00{number}" for number in (1, 2, 5)]
+        assert [name for name in found if name.startswith("tieredcache.")] == [
+            f"tieredcache.W00{number}" for number in (1, 2, 5)
+        ]

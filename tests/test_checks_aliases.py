@@ -20,7 +20,11 @@ from tieredcache.backends import lru
 from tieredcache.checks import check_caches, check_kept, check_middleware, let_mistakes_be_told
 
 ROOT = Path(__file__).parents[1]
-REDIS = {"BACKEND": "django_redis.cache.RedisCache", "OPTIONS": {"SOCKET_TIMEOUT": 0.5}, "LOCATION": "redis://127.0.0.1:1/90"}
+REDIS = {
+    "BACKEND": "django_redis.cache.RedisCache",
+    "OPTIONS": {"SOCKET_TIMEOUT": 0.5},
+    "LOCATION": "redis://127.0.0.1:1/90",
+}
 
 
 def tiered(**options):
@@ -91,9 +95,9 @@ def test_a_circle():
 def test_subclasses_count(backend):
     """Their own options are theirs; ours are checked in what they pass on."""
     alias = {"BACKEND": f"tests.subclasses.{backend}", "LOCATION": "remote"}
-    assert check(default={**alias, "OPTIONS": {"MAX_ENTRIES": 5, "SITE": "a"} if backend != "Plain" else {}}, remote=REDIS) == (
-        check(default={**tiered(LOCAL_TIMEOUT=400)}) if backend == "Site" else []
-    )
+    assert check(
+        default={**alias, "OPTIONS": {"MAX_ENTRIES": 5, "SITE": "a"} if backend != "Plain" else {}}, remote=REDIS
+    ) == (check(default={**tiered(LOCAL_TIMEOUT=400)}) if backend == "Site" else [])
     (message,) = [found for found in check(default={**alias, "OPTIONS": {"MAX_ENTRIES": 0}}) if found.level == checks.ERROR]
     assert message.id == "tieredcache.E001"
     assert message.msg.startswith("CACHES['default']: OPTIONS['MAX_ENTRIES'] is 0")
@@ -121,7 +125,10 @@ def test_a_subclass_that_fails_in_its_own_way():
 def test_a_local_timeout_that_is_too_long(options, timeouts, line, limit):
     """tieredcache.W004: not shorter than the default timeout of this alias, or else the remote's."""
     with_timeout = {alias: {"TIMEOUT": seconds} for alias, seconds in timeouts.items()}
-    aliases = {"default": tiered(**options) | with_timeout.get("default", {}), "remote": REDIS | with_timeout.get("remote", {})}
+    aliases = {
+        "default": tiered(**options) | with_timeout.get("default", {}),
+        "remote": REDIS | with_timeout.get("remote", {}),
+    }
     (message,) = check(**aliases)
     assert message.id == "tieredcache.W004"
     assert message.level == checks.WARNING

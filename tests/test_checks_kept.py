@@ -109,7 +109,10 @@ def test_sessions(site, prefix, options, names):
 @pytest.mark.django_db
 def test_cached_database_sessions():
     """Under their own prefix."""
-    for options, expected in (({}, []), ({"LOCAL_TIMEOUTS": {"django.contrib.sessions.cached_db": 9}}, ["tieredcache.W006"])):
+    for options, expected in (
+        ({}, []),
+        ({"LOCAL_TIMEOUTS": {"django.contrib.sessions.cached_db": 9}}, ["tieredcache.W006"]),
+    ):
         settings = {"CACHES": aliases(**options), "SESSION_ENGINE": "django.contrib.sessions.backends.cached_db"}
         agree(expected, settings, lambda settings=settings: use_session(settings))
 

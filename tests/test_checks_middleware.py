@@ -45,7 +45,11 @@ def save(request):
     return HttpResponse("saved")
 
 
-urlpatterns = [path("show", show), path("save", save)]
+def large(request):
+    return HttpResponse("x" * 50_000)
+
+
+urlpatterns = [path("show", show), path("save", save), path("large", large)]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +100,19 @@ def test_pages_that_no_local_tier_keeps(caches_, alias):
     """May be answered before it."""
     with override_settings(CACHES=caches_, MIDDLEWARE=[BOTH, OURS], CACHE_MIDDLEWARE_ALIAS=alias):
         assert check_middleware() == []
+
+
+@pytest.mark.parametrize(("options", "kept"), [({}, 2), ({"LOCAL_TIMEOUTS": {"views.decorators.cache.": 0}}, 0)])
+def test_what_a_page_costs(options, kept):
+    """Two entries, as docs/checks.md says, and none where the prefix is excluded."""
+    with override_settings(CACHES=aliases(**options), MIDDLEWARE=[OURS, BOTH], ROOT_URLCONF=f"{__name__}"):
+        cache = caches["default"]
+        cache.clear()
+        cache.remote.set("key", "value")
+        for _ in range(2):
+            Client().get("/large")
+        assert len(cache.local) == kept
+        cache.clear()
 
 
 def test_listed_twice():

@@ -70,6 +70,6 @@ def _check_times(tier: Tier, aliases: Aliases, end: str, remote: BaseCache) -> I
             f"{', '.join(f'{name} is {seconds:g}' for name, seconds in too_long.items())}: not shorter than the "
             f"{timeout:g} seconds that an entry lives by default ({default}). A local copy may be "
             f"served for the whole life of the entry, whatever is written meanwhile.",
-            hint=f"Set {', '.join(too_long)} to less than {timeout:g}, or {default} to more.",
+            hint=f"Set {' and '.join(f'{name} to less than {timeout:g}' for name in too_long)}, or {default} to more.",
             id="tieredcache.W004",
         )
