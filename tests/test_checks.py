@@ -14,7 +14,10 @@ from tieredcache.checks import check_caches
 REDIS = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
 VALKEY = {"BACKEND": "django_valkey.cache.ValkeyCache", "LOCATION": "valkey://127.0.0.1:1/0"}
 SHARDS = {"CLIENT_CLASS": "django_redis.client.ShardClient"}
-CLUSTER = {**VALKEY, "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache"}
+CLUSTER = {
+    "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache",
+    "LOCATION": "valkey://127.0.0.1:1",  # with a number of a database its client would fail before it connects
+}
 DATABASE = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "table"}
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 DJANGO = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
