@@ -185,6 +185,8 @@ def test_a_throttle_with_a_cache_of_its_own(site):
         {"REST_FRAMEWORK": {"DEFAULT_THROTTLE_CLASSES": ["no.such.Throttle", 5, BaseThrottle]}},
         {"RATELIMIT_USE_CACHE": "gone"},
         {"RATELIMIT_USE_CACHE": "remote"},
+        {"RATELIMIT_USE_CACHE": ["default"]},
+        {"RATELIMIT_CACHE_PREFIX": 5},
         {"RATELIMIT_USE_CACHE": "default", "RATELIMIT_ENABLE": False, "RATELIMIT_CACHE_PREFIX": "own:"},
         {"SESSION_ENGINE": "no.such.engine"},
         {"SESSION_ENGINE": None},

@@ -40,8 +40,8 @@ class User:
     who: str
     harm: str
     id: str
-    alias: str
-    prefix: str
+    alias: Any
+    prefix: Any
     move: str
     rename: str
 
@@ -51,6 +51,8 @@ def check_kept(**_: Any) -> list[CheckMessage]:
     aliases = read_aliases()
     messages: list[CheckMessage] = []
     for user in (*_sessions(), *_throttles(), *_rate_limits()):
+        if not (isinstance(user.alias, str) and isinstance(user.prefix, str)):
+            continue  # the setting is wrong, which its owner will tell
         if user.alias in aliases.lru:
             messages.append(_own_process(user))
         messages += [
