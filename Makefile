@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml.
 READY = $(VENV)/ready
 
-.PHONY: demo serve test lint bench staleness chaos read-your-writes stress destructors crash clean help
+.PHONY: demo serve test lint docs bench staleness chaos read-your-writes stress destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -24,6 +24,10 @@ lint: $(READY)-test  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)-docs  ## the site, into build/docs; a warning is an error
+	$(BIN)/python -m sphinx -E -W -n --keep-going -q -d build/doctrees docs build/docs
+	@echo "the site: build/docs/index.html"
 
 bench: $(READY)-bench  ## what calls cost, against the floor and the peers; ten minutes (ARGS="--short")
 	$(BIN)/python -m benchmarks $(ARGS)

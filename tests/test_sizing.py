@@ -1,0 +1,39 @@
+"""What docs/sizing.md computes is what the package does."""
+
+import pytest
+
+from benchmarks import sizing
+from benchmarks.work import Echo
+
+ECHO = {"BACKEND": "benchmarks.work.Echo"}
+
+
+@pytest.mark.parametrize(("rate", "timeout", "jitter"), [(0.1, 5, 0), (1, 1, 0), (1, 5, 0.5), (0.01, 60, 0)])
+def test_hits_by_timeout(rate, timeout, jitter, make_cache, clock, monkeypatch):
+    """Of a key that is read at random times: within two percent of all reads."""
+    monkeypatch.setattr(Echo, "values", {"key": 1})
+    cache = make_cache(ECHO, LOCAL_TIMEOUT=timeout, JITTER=jitter)
+    counted = sizing.measured_by_timeout(cache, rate, clock.move, reads=10_000)
+    assert counted == pytest.approx(sizing.hits_by_timeout(rate, timeout, jitter), abs=0.02)
+
+
+@pytest.mark.parametrize(("exponent", "capacity"), [(0.7, 1000), (0.9, 100), (1.1, 3000)])
+def test_hits_by_capacity(exponent, capacity, make_cache, monkeypatch):
+    """Of keys drawn by Zipf's law: within two percent of all reads."""
+    monkeypatch.setattr(Echo, "values", {f"key{number}": number for number in range(sizing.KEYS)})
+    cache = make_cache(ECHO, LOCAL_TIMEOUT=1e9, MAX_ENTRIES=capacity)
+    shares = sizing.popularity(exponent)
+    counted = sizing.measured_by_capacity(cache, shares, reads=20_000)
+    assert counted == pytest.approx(sizing.hits_by_capacity(shares, capacity), abs=0.02)
+
+
+def test_remote_reads_a_second(make_cache, clock, monkeypatch):
+    """Each worker asks for each hot key once per local timeout, which a jitter shortens by half of itself on average."""
+    keys = [f"key{number}" for number in range(50)]
+    monkeypatch.setattr(Echo, "values", dict.fromkeys(keys, 1))
+    cache = make_cache(ECHO, LOCAL_TIMEOUT=5, JITTER=0.1)
+    seconds = 500
+    for _ in range(seconds * 20):
+        clock.move(0.05)
+        cache.get_many(keys)
+    assert cache.stats().remote_hits / seconds == pytest.approx(50 / (5 * 0.95), rel=0.02)
