@@ -206,7 +206,8 @@ def count_dots() -> dict[str, dict[Any, dict[float, float]]]:
         now[0] += seconds
 
     by_timeout = {
-        timeout: {rate: measured_by_timeout(caches[alias], rate, move) for rate in RATES} for timeout, alias in aliases.items()
+        timeout: {rate: measured_by_timeout(caches[alias], rate, move) for rate in RATES}
+        for timeout, alias in aliases.items()
     }
     by_capacity = {
         exponent: {

@@ -132,8 +132,8 @@ def test_the_reference_has_the_whole_public_interface(site):
         assert any(entry == name or entry.endswith(f".{name}") for entry in known), name
 
 
-def test_every_public_docstring_says_units_of_time():
-    """There is one each; who takes a time says that it is seconds."""
+def test_docstrings_say_units_and_errors():
+    """There is one each; who takes a time says that it is seconds, and each class what it raises."""
     for kind, attribute in interface():
         name, found = attribute or (kind.__name__, kind)
         if kind is tieredcache.Stats and attribute and not isinstance(found, property):
@@ -143,8 +143,11 @@ def test_every_public_docstring_says_units_of_time():
         twin = re.match(r"As ``(\w+)``", text)
         if twin:
             assert hasattr(kind, twin[1])
-        elif callable(found) and {"timeout", "max_age"} & inspect.signature(found).parameters.keys():
+        elif inspect.isfunction(found) and "timeout" in inspect.signature(found).parameters:
             assert "second" in text, f"{kind.__name__}.{name}"
+    for kind in (tieredcache.fresh, backends.TieredCache, backends.LRUCache, LookupTable, ReadYourWritesMiddleware):
+        assert "seconds" in inspect.getdoc(kind)
+        assert "Error" in inspect.getdoc(kind) or "ImproperlyConfigured" in inspect.getdoc(kind)
 
 
 def test_the_design_maps_every_module():

@@ -1,37 +1,50 @@
 """What docs/sizing.md computes is what the package does."""
 
 import pytest
+from django.core.cache import caches
+from django.test import override_settings
 
 from benchmarks import sizing
 from benchmarks.work import Echo
 
-ECHO = {"BACKEND": "benchmarks.work.Echo"}
+
+@pytest.fixture
+def make(monkeypatch):
+    """Makes a cache over a remote that has these keys and costs nothing."""
+    overrides = []
+
+    def cache(keys, **options):
+        monkeypatch.setattr(Echo, "values", dict.fromkeys(keys, 1))
+        overrides.append(override_settings(CACHES=sizing.tiered("default", **options)))
+        overrides[-1].enable()
+        return caches["default"]
+
+    yield cache
+    while overrides:
+        overrides.pop().disable()
 
 
 @pytest.mark.parametrize(("rate", "timeout", "jitter"), [(0.1, 5, 0), (1, 1, 0), (1, 5, 0.5), (0.01, 60, 0)])
-def test_hits_by_timeout(rate, timeout, jitter, make_cache, clock, monkeypatch):
+def test_hits_by_timeout(rate, timeout, jitter, make, clock):
     """Of a key that is read at random times: within two percent of all reads."""
-    monkeypatch.setattr(Echo, "values", {"key": 1})
-    cache = make_cache(ECHO, LOCAL_TIMEOUT=timeout, JITTER=jitter)
+    cache = make(["key"], LOCAL_TIMEOUT=timeout, JITTER=jitter)
     counted = sizing.measured_by_timeout(cache, rate, clock.move, reads=10_000)
     assert counted == pytest.approx(sizing.hits_by_timeout(rate, timeout, jitter), abs=0.02)
 
 
 @pytest.mark.parametrize(("exponent", "capacity"), [(0.7, 1000), (0.9, 100), (1.1, 3000)])
-def test_hits_by_capacity(exponent, capacity, make_cache, monkeypatch):
+def test_hits_by_capacity(exponent, capacity, make):
     """Of keys drawn by Zipf's law: within two percent of all reads."""
-    monkeypatch.setattr(Echo, "values", {f"key{number}": number for number in range(sizing.KEYS)})
-    cache = make_cache(ECHO, LOCAL_TIMEOUT=1e9, MAX_ENTRIES=capacity)
+    cache = make([f"key{number}" for number in range(sizing.KEYS)], LOCAL_TIMEOUT=1e9, MAX_ENTRIES=capacity)
     shares = sizing.popularity(exponent)
     counted = sizing.measured_by_capacity(cache, shares, reads=20_000)
     assert counted == pytest.approx(sizing.hits_by_capacity(shares, capacity), abs=0.02)
 
 
-def test_remote_reads_a_second(make_cache, clock, monkeypatch):
+def test_remote_reads_a_second(make, clock):
     """Each worker asks for each hot key once per local timeout, which a jitter shortens by half of itself on average."""
     keys = [f"key{number}" for number in range(50)]
-    monkeypatch.setattr(Echo, "values", dict.fromkeys(keys, 1))
-    cache = make_cache(ECHO, LOCAL_TIMEOUT=5, JITTER=0.1)
+    cache = make(keys, LOCAL_TIMEOUT=5, JITTER=0.1)
     seconds = 500
     for _ in range(seconds * 20):
         clock.move(0.05)

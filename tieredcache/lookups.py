@@ -29,7 +29,7 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
     evaluated anew for each load, or a callable, sync or async, that returns mappings. ``timeout``: seconds until the source
     is read again; ``None``: never; the default is that of the cache. ``alias``: of a ``TieredCache`` or ``LRUCache``.
     ``row``: the ``NamedTuple`` class of the rows, whose fields are then what is taken from the source; without it the rows
-    have all the fields that the source has.
+    have all the fields that the source has. ``cache_keys``: the keys under which the cache may have it.
 
     Rows are shared by all readers, and so are values in them that can be changed: do not change them. A lookup may read the
     cache, and the source. Raises whatever they raise; ``TypeError`` or ``ValueError`` where the source's rows make no table;
@@ -68,7 +68,7 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
         return row
 
     def get(self, key: Hashable, default: Any = None) -> Row | Any:
-        """The row of ``key``, or ``default``."""
+        """The row of ``key``, or ``default``; ``table[key]`` raises ``KeyError`` instead."""
         return self._rows().get(key, default)
 
     def __contains__(self, key: object) -> bool:

@@ -44,6 +44,7 @@ class LRUCache(Inline):
 
     Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are
     not validated. Instances with one ``LOCATION`` share a store. A mistake in the settings raises ``ImproperlyConfigured``.
+    Timeouts are seconds; without one, ``TIMEOUT`` of the alias applies, which is 300 by default.
 
     Writes hold the store's lock. A destructor that the garbage collector runs during one may use the same cache; it must not
     wait for another thread that is writing to it.
@@ -182,7 +183,7 @@ class LRUCache(Inline):
         self._write(made, value, deadline)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
-        """Store ``value`` unless ``key`` exists; whether it was stored."""
+        """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
         deadline = self._deadline(timeout)
         if deadline is None:
             return not self.has_key(key, version)

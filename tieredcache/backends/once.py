@@ -40,7 +40,11 @@ class OncePerProcess(BaseCache):
         raise NotImplementedError
 
     def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds."""
+        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
+
+        A callable is called by one thread or task of this process at a time; the others wait for what it has made. Raises
+        what it raises.
+        """
         unkept = False
         while (value := self.get(key, _NOTHING, version)) is _NOTHING:
             if not callable(default):
@@ -63,7 +67,7 @@ class OncePerProcess(BaseCache):
         return value
 
     async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """As ``get_or_set``; what ``default`` returns may be awaitable."""
+        """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
         unkept = False
         while (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
             if not callable(default):

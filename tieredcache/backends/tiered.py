@@ -44,7 +44,10 @@ class TieredCache(RemoteWrites):
     """A cache that reads the local tier first and the remote one second, and writes to the remote one.
 
     ``location``: the alias of the remote tier. ``params``: ``OPTIONS`` and ``TIMEOUT``, the default timeout of writes in
-    seconds. Raises ``ImproperlyConfigured`` for a mistake in either. Whatever the remote raises passes through.
+    seconds; where it is not set, the remote's applies. Raises ``ImproperlyConfigured`` for a mistake in either.
+
+    Whatever the remote raises passes through, unless ``REMOTE_ERRORS`` is ``"ignore"`` and the error is that the remote has
+    failed. In an outage a read that is not tried, and finds nothing that stands in for its answer, raises ``RemoteOutage``.
     """
 
     tieredcache_reader = ChainReader()
@@ -116,16 +119,16 @@ class TieredCache(RemoteWrites):
         return found
 
     def make_key(self, key: Any, version: Any = None) -> str:
-        """The remote's key."""
+        """The remote's key for ``(key, version)``, as its backend makes it."""
         made: str = self._remote().make_key(key, version)
         return made
 
     def validate_key(self, key: str) -> None:
-        """As the remote does."""
+        """Raises, and warns, as the remote does of a key that it cannot have."""
         self._remote().validate_key(key)
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> Any:
-        """As the remote does, but with the default timeout of this alias."""
+        """What the remote makes of ``timeout`` seconds, or of the default timeout of this alias."""
         return self._remote().get_backend_timeout(**self._timeout(timeout))
 
     def _clear_local(self) -> None:

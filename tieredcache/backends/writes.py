@@ -128,7 +128,7 @@ class RemoteWrites(OncePerProcess):
         return None
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
-        """Set ``key`` unless it exists; whether it was set."""
+        """Set ``key`` for ``timeout`` seconds, as ``set`` does, unless it exists; whether it was set."""
         with self._write([key], version, extra):
             return self._remote().add(key, value, version=version, **self._timeout(timeout), **extra)
         return False
@@ -193,7 +193,7 @@ class RemoteWrites(OncePerProcess):
         raise write.refused(key)
 
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
-        """Set many keys; the list of those that could not be set, where the remote tells."""
+        """Set many keys for ``timeout`` seconds; the list of those that could not be set, where the remote tells."""
         with self._write(data, version, extra):
             return self._remote().set_many(data, version=version, **self._timeout(timeout), **extra)
         return list(data)
