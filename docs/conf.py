@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import version as installed
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx import addnodes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+modules: set[str] = set()  # that the pages link to
 
 project = "tieredcache"
 copyright = "2026, the tieredcache developers"  # noqa: A001 - Sphinx' name
@@ -55,6 +64,27 @@ def read_source(_: Sphinx, name: str, source: list[str]) -> None:
         source[0] += f"\n\n{navigation(source[0])}\n"
 
 
+def show_modules(app: Sphinx, doctree: nodes.document) -> None:
+    """Lead links to modules, which would be downloads, to pages that show them."""
+    for link in list(doctree.findall(addnodes.download_reference)):
+        path = (Path(app.srcdir) / app.env.docname).parent / link["reftarget"]
+        if path.suffix == ".py":
+            page = f"code/{path.resolve().relative_to(ROOT).with_suffix('')}"
+            modules.add(page)
+            up = "../" * app.env.docname.count("/")
+            link.replace_self(nodes.reference("", "", *link.children, internal=True, refuri=f"{up}{page}.html"))
+
+
+def pages_of_modules(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Those that are linked."""
+    for page in sorted(modules):
+        path = Path(page).relative_to("code").with_suffix(".py")
+        shown = app.builder.highlighter.highlight_block((ROOT / path).read_text(), "python", linenos="inline")
+        yield page, {"title": str(path), "body": f'<h1>{path}</h1><div class="module">{shown}</div>'}, "page.html"
+
+
 def setup(app: Sphinx) -> None:
     """What Sphinx calls."""
     app.connect("source-read", read_source)
+    app.connect("doctree-read", show_modules, priority=400)  # before Sphinx collects what is to be downloaded
+    app.connect("html-collect-pages", pages_of_modules)
