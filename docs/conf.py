@@ -35,7 +35,10 @@ add_module_names = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 90
 # Types of others, whose documentation would have to be fetched, and the site is made without a network; and type variables.
-nitpick_ignore_regex = [("py:.*", r"(?!tieredcache\.).*"), ("py:class", r"tieredcache\.(freshness\.Function|lookups\.Row)")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!tieredcache\.).*"),
+    ("py:class", r"tieredcache\.(freshness\.Function|lookups\.(Default|Row))"),
+]
 
 html_theme = "furo"
 html_title = f"tieredcache {release}"
@@ -46,22 +49,29 @@ html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 
 
-def navigation(page: str) -> str:
+def navigation(page: str, names: set[str]) -> str:
     """A hidden table of contents for each heading of the front page: the pages that are linked below it."""
-    made = []
+    sections = {}
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
         title, _, text = section.partition("\n")
-        pages = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)", text, flags=re.MULTILINE)
-        if pages:
-            made.append("\n".join(["```{toctree}", ":hidden:", f":caption: {title}", *pages, "```"]))
-    return "\n\n".join(made)
+        sections[title] = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)", text, flags=re.MULTILINE)
+    listed = {name for names in sections.values() for name in names}
+    sections["More"] = sorted(name for name in names - listed - {"index"} if "/" not in name or name.endswith("/index"))
+    return "\n\n".join(contents(f":caption: {title}", *found) for title, found in sections.items() if found)
 
 
-def read_source(_: Sphinx, name: str, source: list[str]) -> None:
-    """Append the navigation to the front page; lead links to the changelog to its copy in the site."""
+def contents(*lines: str) -> str:
+    """A hidden table of contents: its options, and its pages."""
+    return "\n".join(["```{toctree}", ":hidden:", *lines, "```"])
+
+
+def read_source(app: Sphinx, name: str, source: list[str]) -> None:
+    """Append the navigation to the front page, and that of a folder to its own; lead links to the changelog to its copy."""
     source[0] = source[0].replace("](../CHANGELOG.md)", "](changelog.md)")
     if name == "index":
-        source[0] += f"\n\n{navigation(source[0])}\n"
+        source[0] += f"\n\n{navigation(source[0], app.env.found_docs)}\n"
+    elif name.endswith("/index"):
+        source[0] += f"\n\n{contents(':glob:', '', '*')}\n"
 
 
 def show_modules(app: Sphinx, doctree: nodes.document) -> None:

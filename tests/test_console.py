@@ -35,6 +35,8 @@ ELSEWHERE = {
     "docker compose up": "test_compose.py",
     "make serve": "test_make_serve_keeps_the_shop_running",
     'pip install "django-tieredcache[redis]"': "test_pip_finds_what_the_package_needs",
+    "python manage.py check": "test_start.py",
+    "python manage.py tieredcache": "test_start.py",
 }
 
 
@@ -46,7 +48,7 @@ def environment(tmp_path):
     python = folder / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
-    for group in ("demo", "test", "bench", "chaos"):
+    for group in ("demo", "test", "docs", "bench", "chaos"):
         (folder / f"ready-{group}").touch()
     return folder
 
