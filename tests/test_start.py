@@ -40,8 +40,11 @@ def test_a_hit_is_seen(project):
 
 
 def test_the_checks_are_silent(project):
-    """Step 4."""
+    """Step 4; and they would speak."""
     assert "no issues" in run(project, "manage.py", "check")
+    with (project / "newcomer" / "settings.py").open("a") as settings:
+        settings.write('CACHES["remote"] = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": "a:1"}')
+    assert "tieredcache.W001" in run(project, "manage.py", "check")
 
 
 @pytest.mark.skipif(not (ROOT / "tieredcache" / "management").is_dir(), reason="there is no command")

@@ -83,8 +83,8 @@ class ReadYourWritesMiddleware:
     cached by others.
 
     ``TIEREDCACHE_COOKIE_NAME``: the cookie's name (default ``"tieredcache_written"``). ``TIEREDCACHE_CLOCK_MARGIN``: seconds
-    by which the clocks of two servers may differ (default 1). A mistake in either raises ``ImproperlyConfigured``. Put it before
-    whatever reads the cache: first of all.
+    by which the clocks of two servers may differ (default 1). A mistake in either raises ``ImproperlyConfigured``. Put it
+    before whatever reads the cache: first of all.
     """
 
     sync_capable = True
