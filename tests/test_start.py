@@ -42,8 +42,9 @@ def test_a_hit_is_seen(project):
 def test_the_checks_are_silent(project):
     """Step 4; and they would speak."""
     assert "no issues" in run(project, "manage.py", "check")
+    memcached = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": "127.0.0.1:1"}
     with (project / "newcomer" / "settings.py").open("a") as settings:
-        settings.write('CACHES["remote"] = {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": "a:1"}')
+        settings.write(f'CACHES["remote"] = {memcached}')
     assert "tieredcache.W001" in run(project, "manage.py", "check")
 
 
