@@ -25,7 +25,7 @@ def fetch() -> Path:
             _HOME.parent.mkdir(exist_ok=True)
             # Renamed in one step: a run that is cut off leaves nothing half done.
             partial = Path(tempfile.mkdtemp(dir=_HOME.parent))
-            shutil.copytree(next(folder.glob("django-*/tests/cache")), partial / "cache")
+            shutil.copytree(next(folder.glob("*/tests/cache")), partial / "cache")
             partial.rename(_HOME)
     return _HOME
 

@@ -8,7 +8,7 @@ class TieredCacheConfig(AppConfig):
     """Registers the system checks."""
 
     name = "tieredcache"
-    verbose_name = "Tiered cache"
+    verbose_name: str = "Tiered cache"
 
     def ready(self) -> None:
         from tieredcache import checks

@@ -66,10 +66,10 @@ class Entry(BareEntry):
     __slots__ = ("expires", "read_at")
 
     def __init__(self, value: Any, read_at: float, expires: float = FOREVER) -> None:
-        self.deadline = NEVER
+        self.deadline: float = NEVER
         self.value = value
-        self.read_at = read_at
-        self.expires = expires  # when the remote entry does: past that it is not served even where stale ones are
+        self.read_at: float = read_at
+        self.expires: float = expires  # when the remote entry does: past that it is not served even where stale ones are
 
     def publish(self, deadline: float) -> None:
         self.deadline = deadline
@@ -100,7 +100,7 @@ class BoxedEntry(Entry):
 
     def __init__(self, value: Any, read_at: float, expires: float = FOREVER) -> None:
         super().__init__(value, read_at, expires)
-        self.until = NEVER
+        self.until: float = NEVER
 
     def publish(self, deadline: float) -> None:
         self.until = deadline

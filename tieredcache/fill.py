@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import Self
 
-    from tieredcache.outages import Outage
+    from tieredcache.outages import Failing, Outage
     from tieredcache.tier import LocalTier
 
 
@@ -37,8 +37,8 @@ class RemoteRead(Attempt):
         self.answer: Any = UNKNOWN
         self.local_key = local_key
         self.server = server
-        self.probing = None
-        self.started = clock()
+        self.probing: Failing | None = None
+        self.started: float = clock()
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +111,7 @@ class Look(RemoteRead):
         if stale is not UNKNOWN:
             self.answer = stale is not MISSING
         elif ignore or self._tier.options.ignore_errors:
-            self.answer = False
+            self.answer: Any = False
         return self.answer is not UNKNOWN
 
 
@@ -127,8 +127,8 @@ class Fill(RemoteRead):
     def __init__(
         self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable], timeout: float, *, share: bool
     ) -> None:
-        self.timeout = timeout
-        self.share = share
+        self.timeout: float = timeout
+        self.share: bool = share
         # Shared by all who read this key now. Who shares the token of an earlier reader is only more careful than needed.
         self._token = tier.tokens.setdefault(local_key, [None]) if timeout else None
         super().__init__(tier, local_key, server)
@@ -176,7 +176,7 @@ class Fill(RemoteRead):
                 return
         else:
             tier.remote_hits.add()
-            self.answer = value
+            self.answer: Any = value
         timeout *= 1 - tier.options.jitter * tier.random()
         if life is not None and life < timeout:
             timeout = life

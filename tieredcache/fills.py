@@ -39,7 +39,7 @@ class Fills(RemoteRead):
             servers.setdefault(fill.server(), fill)  # the first was let through for the others
         if len(servers) > 1:
             self.settle(tried=False)
-            self.answer = True  # each key by itself then: that shows which of the servers it was
+            self.answer: Any = True  # each key by itself then: that shows which of the servers it was
             return True
         for fill in servers.values():
             self._tier.gate.failed(error, fill)

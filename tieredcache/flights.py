@@ -54,11 +54,11 @@ class Flight:
     __slots__ = ("_callbacks", "awaits", "error", "landed", "loop", "made", "thread")
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
-        self.loop = _running_loop()
+        self.thread: int = threading.get_ident()
+        self.loop: asyncio.AbstractEventLoop | None = _running_loop()
         self.awaits: list[Flight] = []
-        self.landed = False
-        self.made = False
+        self.landed: bool = False
+        self.made: bool = False
         self.error: BaseException | None = None
         self._callbacks: list[Callable[[], object]] = []
 

@@ -36,9 +36,9 @@ class Demand:
     __slots__ = ("active", "max_age", "since")
 
     def __init__(self, max_age: float, since: float) -> None:
-        self.max_age = max_age
-        self.since = since
-        self.active = True
+        self.max_age: float = max_age
+        self.since: float = since
+        self.active: bool = True
 
 
 _demands: contextvars.ContextVar[tuple[Demand, ...]] = contextvars.ContextVar("tieredcache_demands", default=())

@@ -38,7 +38,7 @@ State: TypeAlias = tuple[Callable[[Any], Any], Any, Any, dict[Any, Any]]
 # Each step is the name of a method and its arguments.
 Steps: TypeAlias = Generator[tuple[Any, ...], Any, Any]
 
-logger = logging.getLogger("tieredcache")
+logger: logging.Logger = logging.getLogger("tieredcache")
 
 FORMAT: Final = 1
 RETRY_AFTER: Final = 1.0
@@ -59,7 +59,7 @@ class TableLoads:
     def __init__(self, cache_key: str, source: Source, *, key: str, timeout: Any, alias: str, row: Any) -> None:
         self._source = source
         self._key = key
-        self.cache_keys = (cache_key, f"{cache_key}:{source.signature}")
+        self.cache_keys: tuple[str, str] = (cache_key, f"{cache_key}:{source.signature}")
         self._timeout = timeout
         self._alias = alias
         self._row = row

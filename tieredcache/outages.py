@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tieredcache.failures import RemoteOutage
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
-logger = logging.getLogger("tieredcache")
+logger: logging.Logger = logging.getLogger("tieredcache")
 
 GIVEN_UP: Final = 10
 """A reader let through that has not come back after so many times ``RETRY_AFTER`` is not waited for any longer: its client
@@ -47,14 +47,14 @@ class Outage:
     """One outage: when it began (monotonic seconds), why, and what it has cost. ``failing``: the servers that are out."""
 
     def __init__(self, error: BaseException) -> None:
-        self.began = clock()
+        self.began: float = clock()
         # Whether the remote would have called it a miss: then nobody is to see an error.
-        self.swallowed = isinstance(error, Swallowed)
-        self.error = without_frames(cause(error))
-        self.kind = outage_class(type(self.error))
+        self.swallowed: bool = isinstance(error, Swallowed)
+        self.error: BaseException = without_frames(cause(error))
+        self.kind: type[RemoteOutage] = outage_class(type(self.error))
         self.failing: dict[Hashable, Failing] = {}
-        self.failed = Counter()
-        self.spared = Counter()
+        self.failed: Counter = Counter()
+        self.spared: Counter = Counter()
 
 
 class Failing:
@@ -64,12 +64,12 @@ class Failing:
 
     def __init__(self, attempt: Attempt, next_attempt: float) -> None:
         self.met_by(attempt)
-        self.next_attempt = next_attempt
+        self.next_attempt: float = next_attempt
 
     def met_by(self, attempt: Attempt) -> None:
         """Remember the last reader by what it read: it may hold a value."""
-        self.local_key = attempt.local_key
-        self.server = attempt.server
+        self.local_key: Hashable = attempt.local_key
+        self.server: Callable[[], Hashable] = attempt.server
 
 
 class Attempt:
@@ -105,7 +105,7 @@ class Gate:
         self._lock = threading.RLock()
         self._last_end = -math.inf
         self.outage: Outage | None = None
-        self.changes = 0  # of what is failing
+        self.changes: int = 0  # of what is failing
         self._writes: Outage | None = None  # writes that fail while reads succeed, and nobody else tells of
         self._last_write = 0.0
 

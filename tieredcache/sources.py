@@ -48,7 +48,7 @@ class Source:
         if self._fields is not None:
             self._check_fields(self._fields)
         known = fingerprint(source) if self._fields is None else repr(self._fields)
-        self.signature = hashlib.sha256(f"{key}:{known}".encode()).hexdigest()[:16]
+        self.signature: str = hashlib.sha256(f"{key}:{known}".encode()).hexdigest()[:16]
 
     def load(self) -> Table:
         """The table as the source has it now."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Counter:
@@ -13,7 +17,7 @@ class Counter:
 
     def __init__(self) -> None:
         self._count = itertools.count()
-        self.add = self._count.__next__
+        self.add: Callable[[], int] = self._count.__next__
 
     def value(self) -> int:
         # To look at it without counting there is only its repr, "count(5)".

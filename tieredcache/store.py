@@ -68,20 +68,21 @@ class Store(Generic[Kept]):
         self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
         # The same entries again: to look at one without promoting or counting it, and to keep it alive (rule 2).
         self.index: dict[Hashable, Kept] = {}
-        self.evictions = Counter()
+        self.evictions: Counter = Counter()
         # lru-dict counts every lookup that finds something. This counts those that were no hit in the end.
-        self.duds = Counter()
+        self.duds: Counter = Counter()
         self.after_fork()
         _stores.add(self)
 
     def after_fork(self) -> None:
         """Make the store usable in a child process, whatever another thread was doing to it at the fork."""
-        self.lock = threading.RLock()
-        self.locked = gate(self.lock)
+        self.lock: threading.RLock = threading.RLock()
+        self.locked: Any = gate(self.lock)
         self._locked_in_time = gate(self.lock, PATIENCE)
-        self.busy = False  # whether a change is under way: who holds the lock then is a destructor or signal handler amid it
+        # Whether a change is under way: who holds the lock then is a destructor or signal handler amid it.
+        self.busy: bool = False
         self._deferred: list[tuple[Hashable, Kept]] = []
-        self.flights = Flights()
+        self.flights: Flights = Flights()
         self._mend()
 
     def __len__(self) -> int:

@@ -70,13 +70,13 @@ class LocalTier(Store[Entry]):
         # The remote of the running code: its thread, Django's store of such things, and the backend.
         self.remote: ContextVar[tuple[int, Any, Any]] = ContextVar("tieredcache_remote", default=(0, None, None))
         self.shared: set[Hashable] = set()  # keys of which every reader is given the same object, besides SHARE_VALUES
-        self.remote_hits = Counter()
-        self.misses = Counter()
-        self.forgotten = Counter()
-        self.expired = Counter()
-        self.remote_errors = Counter()
-        self.skipped = Counter()
-        self.stale_served = Counter()
+        self.remote_hits: Counter = Counter()
+        self.misses: Counter = Counter()
+        self.forgotten: Counter = Counter()
+        self.expired: Counter = Counter()
+        self.remote_errors: Counter = Counter()
+        self.skipped: Counter = Counter()
+        self.stale_served: Counter = Counter()
         super().__init__()
 
     def after_fork(self) -> None:
@@ -85,7 +85,7 @@ class LocalTier(Store[Entry]):
         self.tokens: dict[Hashable, list[None]] = {}
         self.undecodable: dict[Hashable, None] = {}  # keys that have been told of
         # Of its own, and seeded anew in each child: processes with the same jitter would refill together.
-        self.random = random.Random().random  # noqa: S311 - jitter, not a secret
+        self.random: Callable[[], float] = random.Random().random  # noqa: S311 - jitter, not a secret
 
     def class_of(self, kind: type[Cache], make: Callable[[type[Cache], Any], type[Cache]]) -> type[Cache]:
         """The class of this tier's own for backends of the class ``kind``, by ``make(kind, self.lru)`` the first time."""

@@ -30,9 +30,9 @@ class SharedStore(Store[BareEntry]):
     def __init__(self, home: str | None) -> None:
         super().__init__()
         self.home = home
-        self.misses = Counter()
-        self.expired = Counter()
-        self.forgotten = Counter()
+        self.misses: Counter = Counter()
+        self.expired: Counter = Counter()
+        self.forgotten: Counter = Counter()
 
 
 _stores: Final[dict[str, SharedStore]] = {}
@@ -57,7 +57,7 @@ class LRUCache(Inline):
         name = location or params.get("NAME", "")
         super().__init__(params)
         self._max_entries = _max_entries[settings]
-        self.default_timeout = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
+        self.default_timeout: float | None = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
         plain = self.key_func is default_key_func and type(self).make_key is BaseCache.make_key
         home = super().make_key("") if plain else None
         store = _stores.get(name)  # compared with None: an empty store is false

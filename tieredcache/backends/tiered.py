@@ -50,7 +50,7 @@ class TieredCache(RemoteWrites):
     failed. In an outage a read that is not tried, and finds nothing that stands in for its answer, raises ``RemoteOutage``.
     """
 
-    tieredcache_reader = ChainReader()
+    tieredcache_reader: ChainReader = ChainReader()
 
     made_from: type[TieredCache] | None = None
 
@@ -64,7 +64,7 @@ class TieredCache(RemoteWrites):
         self.__class__ = tier.class_of(vars(kind).get("made_from") or kind, with_hit_path)
         self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
         if "TIMEOUT" in params:
-            self.default_timeout = params["TIMEOUT"]
+            self.default_timeout: float | None = params["TIMEOUT"]
 
     # --- the tiers ---
 
