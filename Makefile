@@ -5,8 +5,10 @@ PORT ?= 8000
 BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml.
 READY = $(VENV)/ready
+# pyright looks for packages where the python on the PATH has them.
+HERE = PATH="$(abspath $(BIN)):$$PATH"
 
-.PHONY: demo serve test lint docs bench staleness chaos read-your-writes stress destructors crash clean help
+.PHONY: demo serve test test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -20,10 +22,32 @@ serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
 test: $(READY)-test  ## the suite, with branch coverage
 	$(BIN)/python -X dev -m pytest --cov --cov-report=term $(ARGS)
 
-lint: $(READY)-test  ## ruff and mypy --strict
+test-all: $(READY)-matrix dist  ## the suite on the built wheel, on every Python, Django and django-redis; forty minutes (ARGS="--list")
+	$(BIN)/nox $(ARGS)
+
+lint: $(READY)-lint  ## ruff, mypy --strict, pyright, completeness of types, the workflow's schema
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(HERE) pyright
+	$(HERE) pyright --verifytypes tieredcache --ignoreexternal
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+hooks: $(READY)-lint  ## ruff and the rest before each commit, from now on
+	$(BIN)/pre-commit install
+
+dist: $(READY)-matrix  ## the wheel and the source distribution
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+release-check: $(READY)-release dist  ## all that must hold of the files to publish (ARGS="--release": of a release)
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python -m tests.release dist $(ARGS)
+	rm -rf build/clean
+	$(BIN)/python -m venv build/clean
+	build/clean/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	build/clean/bin/python -I -X dev -W error tests/bare.py
 
 docs: $(READY)-docs  ## the site, into build/docs; a warning is an error
 	$(BIN)/python -m sphinx -E -W -n --keep-going -q -d build/doctrees docs build/docs
@@ -60,4 +84,4 @@ $(READY)-%: pyproject.toml Makefile
 	@touch $@
 
 clean:  ## remove the environment and what the tests left
-	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .nox .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

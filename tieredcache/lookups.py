@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
+Default = TypeVar("Default")
 
 
 class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
@@ -67,7 +68,12 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
         row: Row = rows[key]
         return row
 
-    def get(self, key: Hashable, default: Any = None) -> Row | Any:
+    @overload
+    def get(self, key: Hashable) -> Row | None: ...
+    @overload
+    def get(self, key: Hashable, default: Default) -> Row | Default: ...
+
+    def get(self, key: Hashable, default: Any = None) -> Any:
         """The row of ``key``, or ``default``; ``table[key]`` raises ``KeyError`` instead."""
         return self._rows().get(key, default)
 
@@ -95,7 +101,12 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
     def __repr__(self) -> str:
         return f"<{self._source.name}>"
 
-    async def aget(self, key: Hashable, default: Any = None) -> Row | Any:
+    @overload
+    async def aget(self, key: Hashable) -> Row | None: ...
+    @overload
+    async def aget(self, key: Hashable, default: Default) -> Row | Default: ...
+
+    async def aget(self, key: Hashable, default: Any = None) -> Any:
         """As ``get``; with a warm table it does not leave the event loop."""
         return (await self.asnapshot()).get(key, default)
 
