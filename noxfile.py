@@ -31,13 +31,15 @@ EXTRA = PROJECT["project"]["optional-dependencies"]["redis"]
 PYTHONS = [*nox.project.python_versions(PROJECT), "3.14t"]
 DJANGOS = [name.rpartition(" :: ")[2] for name in CLASSIFIERS if name.startswith("Framework :: Django :: ")]
 
-# Tests of the demo, of the documents and of the project, and those that put the store alone under load: neither Django's
-# version nor the client's has a part in what they show.
+# Tests of the demo, of the documents, of the project, and of the local tier: neither Django's version nor the client's has a
+# part in what they show.
 APART = [
     "test_compose.py",
     "test_demo.py",
     "test_destructors.py",
     "test_docs.py",
+    "test_lru.py",
+    "test_model.py",
     "test_project.py",
     "test_race.py",
     "test_shop.py",
