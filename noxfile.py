@@ -2,7 +2,7 @@
 
 Every cell unpacks the source distribution, removes the package from it, and installs the wheel: what is tested is what would
 be published. The oldest cell has the lower bounds of all that the wheel names; the newest of each Python has the newest of
-everything. These run the whole suite, so that what depends on the interpreter alone is run once for each. The other cells
+everything. These run the whole suite, so that what depends on the interpreter alone is run once for each; the other cells
 leave out ``APART``.
 
 ``dist/`` has to be there (``make dist``). Interpreters are looked for on the PATH, among pyenv's versions and among those
@@ -47,6 +47,9 @@ APART = [
     "test_stress.py",
     "test_workers.py",
 ]
+
+# Tests of the commands that people type in the source tree, which no cell has: make test runs them.
+OF_THE_SOURCE = ["test_console.py"]
 
 nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv"
@@ -127,9 +130,9 @@ def tests(session: nox.Session, django: str, client: str) -> None:
     session.install(wheel, "--group", "test", *pins(python, django, client))
     session.chdir(without_package(session))
     session.run("python", "-c", "import tieredcache; assert 'site-packages' in tieredcache.__file__, tieredcache.__file__")
-    ends = tags(python, django, client)
-    apart = [] if ends else [f"--ignore=tests/{name}" for name in APART]
-    session.run("python", "-X", "dev", "-m", "pytest", "--quiet", *apart, *session.posargs)
+    left_out = OF_THE_SOURCE if tags(python, django, client) else OF_THE_SOURCE + APART
+    ignored = [f"--ignore=tests/{name}" for name in left_out]
+    session.run("python", "-X", "dev", "-m", "pytest", "--quiet", *ignored, *session.posargs)
 
 
 @nox.session(python=PYTHONS)

@@ -90,7 +90,7 @@ def test_the_ends_are_the_least_and_the_most(matrix):
 
 def test_what_some_cells_leave_out_exists(matrix):
     """A file that has been renamed would be run by them again, unnoticed."""
-    assert [name for name in matrix.APART if not (ROOT / "tests" / name).exists()] == []
+    assert [name for name in matrix.APART + matrix.OF_THE_SOURCE if not (ROOT / "tests" / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", [".ci/run", "CONTRIBUTING.md", "README.md", "noxfile.py", ".pre-commit-config.yaml"])
@@ -126,6 +126,14 @@ def test_every_promise_is_led_to_its_tests():
     for _, tests in rows:
         for path in re.findall(r"`(.+?)`", tests):
             assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_links_lead_somewhere(page):
+    """Those within the project."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
 def test_the_version_is_that_of_pyproject():
