@@ -48,8 +48,9 @@ APART = [
     "test_workers.py",
 ]
 
-# Tests of the commands that people type in the source tree, which no cell has: make test runs them.
-OF_THE_SOURCE = ["test_console.py"]
+# Tests of the commands that people type in the source tree and of the site made from it, which no cell has: make test runs
+# them.
+OF_THE_SOURCE = ["test_console.py", "test_site.py"]
 
 nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv"
