@@ -31,13 +31,12 @@ EXTRA = PROJECT["project"]["optional-dependencies"]["redis"]
 PYTHONS = [*nox.project.python_versions(PROJECT), "3.14t"]
 DJANGOS = [name.rpartition(" :: ")[2] for name in CLASSIFIERS if name.startswith("Framework :: Django :: ")]
 
-# Tests of the demo, of the documents, of the project, and of the local tier: neither Django's version nor the client's has a
+# Tests of the demo, of the project and of the local tier: neither Django's version nor the client's has a
 # part in what they show.
 APART = [
     "test_compose.py",
     "test_demo.py",
     "test_destructors.py",
-    "test_docs.py",
     "test_lru.py",
     "test_model.py",
     "test_project.py",
@@ -48,9 +47,9 @@ APART = [
     "test_workers.py",
 ]
 
-# Tests of the commands that people type in the source tree and of the site made from it, which no cell has: make test runs
-# them.
-OF_THE_SOURCE = ["test_console.py", "test_site.py"]
+# Tests of what people type in the source tree, of the site made from it and of the pages that link to it: no cell has it.
+# make test runs them.
+OF_THE_SOURCE = ["test_console.py", "test_docs.py", "test_site.py"]
 
 nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv"
