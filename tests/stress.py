@@ -9,8 +9,8 @@ The interpreter switches threads as often as it can, and the remote yields betwe
 import asyncio
 import random
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import django
 from django.conf import settings
@@ -116,14 +116,13 @@ def main(operations, *, tokens=True):  # noqa: PLR0915 - one scene
 
         await asyncio.gather(*(one() for _ in range(5)))
 
-    threads = [threading.Thread(target=write, args=[KEYS[:2]]), threading.Thread(target=write, args=[KEYS[2:]])]
-    threads += [threading.Thread(target=read) for _ in range(3)]
-    threads += [threading.Thread(target=lambda: asyncio.run(aread()))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(6) as pool:
+        threads = [pool.submit(write, KEYS[:2]), pool.submit(write, KEYS[2:])]
+        threads += [pool.submit(read) for _ in range(3)]
+        threads += [pool.submit(asyncio.run, aread())]
     print(f"{done[0]:,} reads checked, {sum(written.values()):,} writes, {len(violations)} violations {violations[:3]}")
+    for thread in threads:
+        thread.result()  # raises what has ended it before its time
     return bool(violations)
 
 
