@@ -28,6 +28,7 @@ from lru import LRU
 
 from tieredcache.entries import BareEntry
 from tieredcache.flights import Flights
+from tieredcache.interpreter import require_gil
 from tieredcache.stats import Counter
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ Result = TypeVar("Result")
 Kept = TypeVar("Kept", bound=BareEntry)
 _stores: weakref.WeakSet[Store[Any]] = weakref.WeakSet()
 
+require_gil()  # at the import: before anything is kept
 
 PATIENCE: Final = 0.1
 """Seconds that a reader waits for the lock before it goes without: it is held for microseconds, unless a destructor that the
