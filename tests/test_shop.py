@@ -253,5 +253,6 @@ def test_the_outage_button_leaves_the_shop_answering(url, browser):
         while time.monotonic() < end:
             assert len(rows(stranger.get("/1/"))) == 200
         page.wait_for_function("document.getElementById('out').textContent.includes('answers')", timeout=20_000)
-    with pytest.raises(urllib.error.HTTPError, match="405"):
+    with pytest.raises(urllib.error.HTTPError, match="405") as refused:
         stranger.get("/tiers/outage")
+    refused.value.close()
