@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from asgiref.sync import SyncToAsync
 
+from tieredcache.locks import guard
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 # way of asyncio and asgiref.
 _leading: contextvars.ContextVar[tuple[Flight, ...]] = contextvars.ContextVar("tieredcache_leading", default=())
 # Guards who waits for whom, in all flights of all caches, because two of them may wait for each other.
-_waiting: threading.RLock = threading.RLock()
+_waiting = guard(threading.RLock())
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -39,7 +41,7 @@ def in_event_loop() -> bool:
 
 def _after_fork_in_child() -> None:
     global _waiting  # noqa: PLW0603 - a thread of the parent may have held it
-    _waiting = threading.RLock()
+    _waiting = guard(threading.RLock())
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -19,6 +19,7 @@ from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieredcache.entries import NEVER
+from tieredcache.locks import guard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -47,7 +48,7 @@ _demands: contextvars.ContextVar[tuple[Demand, ...]] = contextvars.ContextVar("t
 _entered: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("tieredcache_entered", default=())
 # A list, because tasks and threads get copies of the context, and are to write into the same one.
 _writes: contextvars.ContextVar[list[float] | None] = contextvars.ContextVar("tieredcache_writes", default=None)
-_lock = threading.RLock()
+_lock = guard(threading.RLock())
 _demanding = 0
 _followers: list[Callable[[bool], None]] = []
 
@@ -92,7 +93,7 @@ def _count(change: int) -> None:
 def _after_fork_in_child() -> None:
     """Of all who demanded something, only the code that forked is still there."""
     global _lock  # noqa: PLW0603 - a thread of the parent may have held it
-    _lock = threading.RLock()
+    _lock = guard(threading.RLock())
     _count(sum(demand.active for demand in _demands.get()) - _demanding)
 
 

@@ -25,6 +25,7 @@ from django.core.signals import setting_changed
 from tieredcache.entries import NEVER, UNKNOWN
 from tieredcache.failures import describe, without_frames
 from tieredcache.flights import Flights, await_, in_event_loop, wait
+from tieredcache.locks import guard
 from tieredcache.sources import hashable, row_class
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class TableLoads:
 
     def after_fork(self) -> None:
         """Make the table usable in a child process: a thread of the parent may have held its lock, or led a flight."""
-        self._lock = threading.RLock()
+        self._lock = guard(threading.RLock())
         self._flights = Flights()
 
     def unbind(self) -> None:

@@ -21,6 +21,7 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Final
 
 from tieredcache.failures import Swallowed, cause, describe, outage_class, without_frames
+from tieredcache.locks import guard
 from tieredcache.stats import Counter
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Gate:
     def after_fork(self) -> None:
         """Open it in a child process: those who tried the remote are threads of the parent."""
         # Reentrant for destructors that the garbage collector runs here, and that use the cache.
-        self._lock = threading.RLock()
+        self._lock = guard(threading.RLock())
         self._last_end = -math.inf
         self.outage: Outage | None = None
         self.changes: int = 0  # of what is failing

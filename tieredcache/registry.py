@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache import caches
 from django.utils.module_loading import import_string
 
+from tieredcache.locks import guard
 from tieredcache.options import Complaint, read_tiered_options
 from tieredcache.outages import Gate
 from tieredcache.tier import LocalTier
@@ -18,7 +19,7 @@ from tieredcache.tier import LocalTier
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_lock = threading.Lock()
+_lock = guard(threading.RLock())
 _tiers: dict[tuple[str, str], LocalTier] = {}
 # By the alias at the end of the chain: a write through one of them is forgotten by all.
 _siblings: dict[str, list[LocalTier]] = {}
@@ -135,7 +136,7 @@ def _remedy() -> str:
 
 def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 - a thread of the parent may have held it
-    _lock = threading.Lock()
+    _lock = guard(threading.RLock())
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -17,7 +17,6 @@ rules keep that from happening, and the rest of the package may rely on them:
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import threading
@@ -29,6 +28,7 @@ from lru import LRU
 from tieredcache.entries import BareEntry
 from tieredcache.flights import Flights
 from tieredcache.interpreter import require_gil
+from tieredcache.locks import guard
 from tieredcache.stats import Counter
 
 if TYPE_CHECKING:
@@ -43,19 +43,6 @@ require_gil()  # at the import: before anything is kept
 PATIENCE: Final = 0.1
 """Seconds that a reader waits for the lock before it goes without: it is held for microseconds, unless a destructor that the
 garbage collector runs holds it up, and then nobody must wait for what that destructor waits for."""
-
-
-def gate(lock: Any, patience: float | None = None) -> Any:
-    """A context manager that takes ``lock``, with ``patience`` within so many seconds, and yields whether it did.
-
-    It consists of C functions alone, because a signal handler may raise after any call that Python makes: after a
-    ``lock.acquire()`` it would leave the lock held for ever. Where the lock was not taken, leaving raises ``RuntimeError``.
-    And it takes two thirds of the time of the lock itself as a context manager (110 ns for 160), whose ``__enter__`` parses
-    keywords.
-    """
-    # A class of its own, because "with" looks there, and passes __enter__ nothing.
-    enter = lock.acquire if patience is None else functools.partial(lock.acquire, True, patience)
-    return type("Gate", (), {"__slots__": (), "__enter__": staticmethod(enter), "__exit__": staticmethod(lock.__exit__)})()
 
 
 class Store(Generic[Kept]):
@@ -79,8 +66,8 @@ class Store(Generic[Kept]):
     def after_fork(self) -> None:
         """Make the store usable in a child process, whatever another thread was doing to it at the fork."""
         self.lock: threading.RLock = threading.RLock()
-        self.locked: Any = gate(self.lock)
-        self._locked_in_time = gate(self.lock, PATIENCE)
+        self.locked: Any = guard(self.lock)
+        self._locked_in_time = guard(self.lock, PATIENCE)
         # Whether a change is under way: who holds the lock then is a destructor or signal handler amid it.
         self.busy: bool = False
         self._deferred: list[tuple[Hashable, Kept]] = []
