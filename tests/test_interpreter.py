@@ -1,6 +1,7 @@
 """Without the GIL, lru-dict's lists break and the process dies: so the backends cannot be had without it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,9 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from tests.conftest import LRU, TIERED
 from tieredcache.interpreter import require_gil
 
-on_a_free_threaded_build = pytest.mark.skipif(
-    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="not a free-threaded build of Python"
-)
+ROOT = Path(__file__).parents[1]
 # Makes a cache of the class that is its argument, twice, as two threads would, and says what came of it.
 MAKE = """
 import sys
@@ -32,12 +31,12 @@ for _ in range(2):
 PRETEND = "import sys; sys._is_gil_enabled = lambda: False\n"
 
 
-def make(backend, *options, code=MAKE, **environment):
+def make(backend, *options, python=sys.executable, code=MAKE, **environment):
     """What a process of its own prints, line by line, and what it prints to its error output."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"} | environment
     done = subprocess.run(
-        [sys.executable, *options, "-c", code, backend],
-        cwd=Path(__file__).parents[1],
+        [python, *options, "-c", code, backend],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
@@ -45,6 +44,20 @@ def make(backend, *options, code=MAKE, **environment):
         check=True,
     )
     return done.stdout.splitlines(), done.stderr
+
+
+@pytest.fixture(scope="session")
+def free_threaded(tmp_path_factory):
+    """A free-threaded Python with what the package needs: this one, or one from the PATH, with a C compiler for lru-dict."""
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return sys.executable
+    found = shutil.which("python3.14t") or shutil.which("python3.13t")
+    if found is None:
+        pytest.skip("no free-threaded Python is on the PATH")
+    place = tmp_path_factory.mktemp("free-threaded")
+    subprocess.run([found, "-m", "venv", place], check=True)
+    subprocess.run([place / "bin/python", "-m", "pip", "install", "--quiet", ROOT], check=True)
+    return place / "bin/python"
 
 
 @pytest.fixture
@@ -96,21 +109,19 @@ def test_without_the_gil_no_backend_is_made(backend):
         assert line.startswith("ImproperlyConfigured PYTHON_GIL is None, and Python runs without the GIL"), line
 
 
-@on_a_free_threaded_build
 @pytest.mark.parametrize("backend", [TIERED, LRU])
-def test_a_free_threaded_python_turns_the_gil_on(backend):
+def test_a_free_threaded_python_turns_the_gil_on(free_threaded, backend):
     """And says so once, naming lru-dict; with PYTHON_GIL=1 it is on from the start, and nothing is said."""
-    lines, warning = make(backend)
+    lines, warning = make(backend, python=free_threaded)
     assert lines == ["made True"] * 2
     assert warning.count("(GIL) has been enabled to load module 'lru._lru'") == 1
-    assert make(backend, PYTHON_GIL="1") == (["made True"] * 2, "")
+    assert make(backend, python=free_threaded, PYTHON_GIL="1") == (["made True"] * 2, "")
 
 
-@on_a_free_threaded_build
 @pytest.mark.parametrize("backend", [TIERED, LRU])
 @pytest.mark.parametrize(("options", "environment"), [(["-X", "gil=0"], {}), ([], {"PYTHON_GIL": "0"})])
-def test_a_gil_that_is_kept_off_is_told(backend, options, environment):
+def test_a_gil_that_is_kept_off_is_told(free_threaded, backend, options, environment):
     """The setting that did, in both backends' ``ImproperlyConfigured``."""
-    lines, _ = make(backend, *options, **environment)
+    lines, _ = make(backend, *options, python=free_threaded, **environment)
     name = "-X gil" if options else "PYTHON_GIL"
     assert [line.startswith(f"ImproperlyConfigured {name} is '0', ") for line in lines] == [True, True], lines
