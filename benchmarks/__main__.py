@@ -38,6 +38,7 @@ PACKAGES = (
     "gunicorn",
     "django-lrucache-backend",
     "django-fallthrough-cache",
+    "django-cachex",
     "cachetools",
 )
 JUDGED = {"get, local hit, 100-character string": 1.25, "making an instance": 1.5}  # by their first target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.engine import Comparison, Target, arepeat, repeat, sets, timed
@@ -36,6 +37,8 @@ PEERS = {
     "django-redis": "remote",
     "Django's RedisCache": "django",
 }
+# It wants a newer Python than the others, and is measured where it is installed.
+CACHEX = {"cachex, tracking": "cachex"} if find_spec("django_cachex") else {}
 
 
 def settings(url: str, far: str) -> dict[str, Any]:
@@ -65,6 +68,12 @@ def settings(url: str, far: str) -> dict[str, Any]:
         "fallthrough": {
             "BACKEND": "fallthrough_cache.FallthroughCache",
             "OPTIONS": {"cache_names": ["near", "remote"]},
+        },
+        "cachex": {
+            "BACKEND": "django_cachex.cache.RedisCache",
+            "LOCATION": f"{url}/3",
+            "TIMEOUT": 3600,
+            "OPTIONS": {"tracking": True},
         },
     }
 
@@ -121,12 +130,13 @@ def comparisons() -> Iterator[Comparison]:
 
     ours = caches["default"]
     peers: dict[str, Any] = {name: caches[alias] for name, alias in PEERS.items()}
-    local = {name: peers[name] for name in ("LRUObjectCache", "FallthroughCache", "LocMemCache")}
-    yield hit(ours, {**peers, **for_scale()})
+    cachex: dict[str, Any] = {name: caches[alias] for name, alias in CACHEX.items()}
+    local = {name: peers[name] for name in ("LRUObjectCache", "FallthroughCache", "LocMemCache")} | cachex
+    yield hit(ours, {**peers, **cachex, **for_scale()})
     yield djangos_own(ours)
     yield small(ours, peers["LocMemCache"])
     yield table(caches["shared"], peers["LocMemCache"])
-    yield from asynchronous(ours, peers)
+    yield from asynchronous(ours, peers, cachex)
     yield many(ours, local)
     yield miss("get, local miss, value and life", caches["missing"], peers["django-redis"], strict=True)
     yield miss(f"the same, {DELAY * 1000:g} ms away", caches["missing far"], caches["far"])
@@ -177,15 +187,15 @@ def table(ours: Any, locmem: Any) -> Comparison:
     return Comparison("get, local hit, table of 250 dicts, shared", runs, [Target("LocMemCache", 1 / 500)], 20, 60)
 
 
-def asynchronous(ours: Any, peers: dict[str, Any]) -> Iterator[Comparison]:
-    """``aget``, awaited one by one."""
-    filled({"TieredCache": ours, **peers}, TEXT)
+def asynchronous(ours: Any, peers: dict[str, Any], more: dict[str, Any]) -> Iterator[Comparison]:
+    """``aget``, awaited one by one. ``more``: peers without a target."""
+    filled({"TieredCache": ours, **peers, **more}, TEXT)
     loop = asyncio.new_event_loop()
     runs = {"aget": arepeat(loop, ours.aget, KEYS), "get": repeat(ours.get, KEYS)}
     yield Comparison("aget, local hit, against get", runs, [Target("get", 2.5)], len(KEYS), 200)
     # A call of a peer's takes as long as hundreds of ours, and starting the loop as long as dozens of ours.
     runs = {"TieredCache": arepeat(loop, ours.aget, KEYS * 10)}
-    runs |= {name: arepeat(loop, peer.aget, KEYS[:10]) for name, peer in peers.items()}
+    runs |= {name: arepeat(loop, peer.aget, KEYS[:10]) for name, peer in (peers | more).items()}
     targets = [*(Target(name, 1 / 10) for name in peers), Target("LocMemCache", 1 / 200)]
     calls = {"TieredCache": 10 * len(KEYS)}
     yield Comparison("aget, local hit, against the peers'", runs, targets, 10, 60, calls)
