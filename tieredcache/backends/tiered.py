@@ -23,6 +23,7 @@ from tieredcache.lookthrough import look_through
 from tieredcache.readers import reader_for
 from tieredcache.readers.base import local_key
 from tieredcache.readers.chained import ChainReader
+from tieredcache.recording import MARKS, PanelMark
 from tieredcache.registry import tier_for
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class TieredCache(RemoteWrites):
     tieredcache_reader: ChainReader = ChainReader()
 
     made_from: type[TieredCache] | None = None
+    _djdt_panel = PanelMark()
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         # BaseCache.__init__ is not called: all it sets (version, key_prefix, key_func, ...) is the remote's, and is looked
@@ -95,7 +97,7 @@ class TieredCache(RemoteWrites):
         return self._tier.stats()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in {"_location", "_tier"}:
+        if name.startswith("__") or name in {"_location", "_tier"} or name in MARKS:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         own = getattr(type(self), name, None)
         if isinstance(own, property):  # what made it fail was an AttributeError too: that is what has to be seen
