@@ -24,7 +24,8 @@ from tests.test_instances import in_child
 from tieredcache.metrics import figures, opentelemetry, prometheus
 from tieredcache.stats import Stats
 
-PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "metrics.md").read_text()
 FIELDS = [field.name for field in dataclasses.fields(Stats)]
 COUNTERS = [field for field in FIELDS if field not in {"entries", "max_entries"}]
 
@@ -348,3 +349,13 @@ def test_stats_says_what_the_figures_mean():
     for figure in figures.FIGURES:
         text = figure.text.rstrip(".").lower()
         assert f"``{figure.field}``: {text}" in said.lower(), figure.field
+
+
+def test_what_copying_costs_can_be_measured_again():
+    """By the command that the page names; it prints both times, and what the one is more than the other."""
+    assert "`python -m benchmarks.flush`" in PAGE
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.flush"], capture_output=True, text=True, check=True, timeout=120, cwd=ROOT
+    )
+    without, copied, more = (int(number) for number in re.findall(r"(-?\d+) us", run.stdout))
+    assert abs(copied - without - more) <= 1  # each is rounded

@@ -11,10 +11,13 @@ from django.core.cache.backends.base import BaseCache
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from opentelemetry.metrics import MeterProvider
+from prometheus_client import CollectorRegistry
 
 from tieredcache import RemoteOutage, Stats, fresh
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.lookups import LookupTable
+from tieredcache.metrics import opentelemetry, prometheus
 from tieredcache.middleware import ReadYourWritesMiddleware
 
 
@@ -170,3 +173,12 @@ async def alookups(table: LookupTable[Country]) -> None:
     rows = await table.asnapshot()
     assert_type(rows["GB"], Country)
     await table.areload()
+
+
+def metrics(registry: CollectorRegistry, provider: MeterProvider) -> None:
+    """With what they are given, and without."""
+    prometheus.register()
+    prometheus.register(registry)
+    prometheus.flush()
+    opentelemetry.register()
+    opentelemetry.register(provider)
