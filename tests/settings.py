@@ -8,7 +8,7 @@ CACHES = {
     "default": {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"},
     "remote": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
-INSTALLED_APPS = ["django.contrib.sessions"]
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
 USE_TZ = True
 ROOT_URLCONF = "tests.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
