@@ -4,7 +4,7 @@ Another process is another alias over the same server: its tiers hear nothing of
 """
 
 import pytest
-from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
+from django.contrib.auth import get_user_model, logout, update_session_auth_hash
 from django.core.cache import caches
 from django.core.cache.utils import make_template_fragment_key
 from django.http import HttpResponse
@@ -13,6 +13,7 @@ from django.template import Context, Engine
 from django.test import Client, RequestFactory, override_settings
 from django.urls import path
 from django.views.decorators.cache import cache_page
+from django.views.decorators.vary import vary_on_cookie
 
 from tests.conftest import LRU, TIERED
 from tests.test_lives import CountingConnection, counting
@@ -99,12 +100,21 @@ def mine(request):
     return HttpResponse(f"{request.user.username or 'nobody'} saw {caches['default'].get('note', 'nothing')}")
 
 
+@vary_on_cookie
+def varying(request):
+    if request.method == "POST":
+        caches["default"].set("written", 1)
+        return HttpResponse()
+    return HttpResponse(caches["default"].get("note", "none"))
+
+
 urlpatterns = [
     path("who/", who),
     path("leave/", leave),
     path("password/", change_password),
     path("note/", note),
     path("mine/", mine),
+    path("varying/", varying),
 ]
 
 
@@ -431,6 +441,18 @@ def test_where_read_your_writes_belongs(here, site, order, seen):
     reader.post("/note/")
     assert ask(other, "/note/") == "old", "who has not written waits for the local timeout"
     assert ask(reader, "/note/") == seen
+
+
+def test_pages_that_vary_by_cookie_vary_by_the_cookie_of_a_write(here, site):
+    """Whoever has written gets a page of their own for as long as it lives."""
+    site(MIDDLEWARE=[RYW, *SITE])
+    reader, other = Client(), Client()
+    assert ask(reader, "/varying/") == "none"
+    here.set("note", "old")
+    assert ask(other, "/varying/") == "none"
+    reader.post("/varying/")
+    assert ask(reader, "/varying/") == "old"
+    assert ask(other, "/varying/") == "none"
 
 
 # --- counters ---
