@@ -475,6 +475,19 @@ def test_counters(configure, clock, mode, timeouts, read):
     assert there.incr("tries:ann") == 5
 
 
+def test_a_limit_that_asks_before_it_counts(configure):
+    """It lets one more through in each process that has kept a lower count; counting makes that forget it."""
+    here, there = configure("django-redis", LOCAL_TIMEOUT=60), caches["there"]
+    here.add("tries:bob", 1, 60)
+    assert there.get("tries:bob") == 1
+    here.incr("tries:bob")
+    here.incr("tries:bob")
+    assert here.get("tries:bob") == 3
+    assert there.get("tries:bob") == 1, "below a limit of three: let through"
+    there.incr("tries:bob")
+    assert there.get("tries:bob") == 4
+
+
 def test_a_lock_is_the_remotes(configure):
     """Whoever holds it, all processes know: by add, and by the client's own lock."""
     here, there = configure("django-redis", LOCAL_TIMEOUT=60), caches["there"]

@@ -55,7 +55,13 @@ PACKAGES = [
         name="django-axes",
         version="8.3.1",
         settings="tests.settings",
-        arguments=("tests/test_handlers.py", "tests/test_login.py", "-k", "CacheHandler or (CacheLogin and not without_cache)"),
+        # The handler that counts in the cache. Its lock-outs come twice, by two names: once will do.
+        arguments=(
+            "tests/test_handlers.py",
+            "tests/test_login.py",
+            "-k",
+            "CacheHandler or (CacheLogin and not without_cache)",
+        ),
         local_timeouts=(("axes-", 0),),
     ),
     Package(
@@ -80,9 +86,8 @@ class Report:
 
     outcomes: Mapping[str, str]
     reasons: Mapping[str, str]  # why tests failed
-    hits: int
     remote_hits: int
-    kept: frozenset[str]  # the keys that some local tier has held at the end of a test
+    kept: frozenset[str]  # the keys that some local tier has held
 
     def with_outcome(self, outcome: str) -> set[str]:
         return {test for test, found in self.outcomes.items() if found == outcome}
@@ -139,4 +144,4 @@ def run(package: Package, folder: Path, redis_url: str, options: Mapping[str, An
     if result.returncode not in (0, 1):  # all passed, or some failed
         raise RuntimeError(f"the suite of {package.pin} did not run:\n{result.stdout}{result.stderr}")
     found = json.loads(report.read_text())
-    return Report(found["outcomes"], found["reasons"], found["hits"], found["remote_hits"], frozenset(found["kept"]))
+    return Report(found["outcomes"], found["reasons"], found["remote_hits"], frozenset(found["kept"]))
