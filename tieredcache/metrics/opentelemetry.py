@@ -14,10 +14,10 @@ from tieredcache.metrics.figures import FIGURES, read
 
 try:
     from opentelemetry.metrics import Observation, get_meter
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _missing:
     raise ImportError(
         'tieredcache.metrics.opentelemetry needs opentelemetry-api: pip install "django-tieredcache[opentelemetry]".'
-    ) from error
+    ) from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,10 @@ try:
     from prometheus_client import REGISTRY, Counter, Gauge
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.registry import Collector
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _missing:
     raise ImportError(
         'tieredcache.metrics.prometheus needs prometheus_client: pip install "django-tieredcache[prometheus]".'
-    ) from error
+    ) from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
