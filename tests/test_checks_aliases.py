@@ -17,7 +17,7 @@ from tests.conftest import LRU, TIERED
 from tests.test_options import MISTAKES
 from tieredcache import outages, registry
 from tieredcache.backends import lru
-from tieredcache.checks import check_caches, check_kept, check_middleware, let_mistakes_be_told
+from tieredcache.checks import check_caches, check_kept, check_middleware, check_pages, let_mistakes_be_told
 
 ROOT = Path(__file__).parents[1]
 REDIS = {
@@ -181,7 +181,7 @@ def test_nothing_is_left_behind():
     }
     with override_settings(CACHES=aliases):
         before = registered()
-        messages = [*check_caches(), *check_kept(), *check_middleware()]
+        messages = [*check_caches(), *check_kept(), *check_middleware(), *check_pages()]
         assert [message.id for message in messages] == ["tieredcache.E001"]
         assert registered() == before
         assert caches.all(initialized_only=True) == []
@@ -195,7 +195,7 @@ def test_the_arguments_of_django():
     with override_settings(CACHES={"default": tiered(JITTER=2), "remote": REDIS}):
         for arguments in ({"app_configs": None, "databases": None}, {"app_configs": [], "databases": ["default"]}):
             assert [message.id for message in check_caches(**arguments)] == ["tieredcache.E001"]
-            assert check_kept(**arguments) == check_middleware(**arguments) == []
+            assert check_kept(**arguments) == check_middleware(**arguments) == check_pages(**arguments) == []
 
 
 def run(settings, *arguments, path="."):

@@ -105,6 +105,16 @@ def remove_setting(settings, hint):
     del settings[re.search(r"or remove (\w+)\.", hint)[1]]
 
 
+def move_pages(settings, hint):
+    assert hint == "Set CACHE_MIDDLEWARE_ALIAS to an alias that is no LRUCache."
+    settings["CACHE_MIDDLEWARE_ALIAS"] = "default"
+
+
+def share_prefixes(settings, hint):
+    alias = re.match(r"Set CACHES\['(\w+)'\]\['OPTIONS'\]\['SHARE_VALUES'\] to the prefixes of what nobody changes", hint)[1]
+    settings["CACHES"][alias]["OPTIONS"]["SHARE_VALUES"] = ["geo."]
+
+
 SESSIONS = {"SESSION_ENGINE": "django.contrib.sessions.backends.cache"}
 KEPT = over(REDIS, LOCAL_TIMEOUTS={"django.contrib.sessions.cache": 5, "throttle_": 5, "rl:": 5})
 THROTTLE = {"REST_FRAMEWORK": {"DEFAULT_THROTTLE_CLASSES": [f"{SITE}.Throttle"]}}
@@ -135,6 +145,13 @@ CASES = [
     ("tieredcache.W011", {"MIDDLEWARE": [OURS, BOTH, OURS]}, list_once),
     ("tieredcache.W012", {"MIDDLEWARE": [BOTH], "TIEREDCACHE_CLOCK_MARGIN": 2}, put_first),
     ("tieredcache.W012", {"MIDDLEWARE": [BOTH], "TIEREDCACHE_CLOCK_MARGIN": 2}, remove_setting),
+    (
+        "tieredcache.W013",
+        {"CACHES": {**over(REDIS), "pages": {"BACKEND": LRU}}, "MIDDLEWARE": [BOTH], "CACHE_MIDDLEWARE_ALIAS": "pages"},
+        move_pages,
+    ),
+    ("tieredcache.W013", {"CACHES": over(REDIS, SHARE_VALUES=True), "MIDDLEWARE": [BOTH]}, share_prefixes),
+    ("tieredcache.W013", {"CACHES": over(REDIS, SHARE_VALUES=["views."]), "MIDDLEWARE": [BOTH]}, share_prefixes),
 ]
 
 
@@ -155,7 +172,7 @@ def site(monkeypatch):
 
 def messages(settings):
     with override_settings(**{"CACHES": over(REDIS)} | settings):
-        return [*checks.check_caches(), *checks.check_kept(), *checks.check_middleware()]
+        return [*checks.check_caches(), *checks.check_kept(), *checks.check_middleware(), *checks.check_pages()]
 
 
 @pytest.mark.parametrize(("name", "settings", "mend"), CASES)

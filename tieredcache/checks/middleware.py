@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware
-from django.utils.module_loading import import_string
 
 from tieredcache.checks.aliases import read_aliases
+from tieredcache.checks.pages import HEADERS, PAGES, class_of
 from tieredcache.middleware import ReadYourWritesMiddleware, clock_margin, cookie_name
 from tieredcache.options import Mistake
 
@@ -24,17 +24,9 @@ _SETTINGS = {"TIEREDCACHE_COOKIE_NAME": cookie_name, "TIEREDCACHE_CLOCK_MARGIN":
 def check_middleware(**_: Any) -> list[CheckMessage]:
     """What is wrong with ``MIDDLEWARE`` and the settings of ours."""
     paths = settings.MIDDLEWARE
-    classes = [_class(path) for path in paths]
+    classes = [class_of(path) for path in paths]
     ours = [index for index, found in enumerate(classes) if issubclass(found, ReadYourWritesMiddleware)]
     return [*_check_settings(listed=bool(ours)), *(_check_place(paths, classes, ours) if ours else ())]
-
-
-def _class(path: object) -> type:
-    try:
-        found = import_string(path)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - Django's to tell
-        return object
-    return found if isinstance(found, type) else object
 
 
 def _check_settings(*, listed: bool) -> Iterator[CheckMessage]:
@@ -73,5 +65,4 @@ def _check_place(paths: Any, classes: list[type], ours: list[int]) -> Iterator[C
 
 def _keeps_pages(alias: str) -> bool:
     """Whether a local tier of ``alias`` keeps the pages of Django's cache middleware, or what it knows of them."""
-    prefixes = ("views.decorators.cache.cache_page.", "views.decorators.cache.cache_header.")
-    return any(tier.options.timeout_for(prefix) for tier in read_aliases().chain(alias) for prefix in prefixes)
+    return any(tier.options.timeout_for(prefix) for tier in read_aliases().chain(alias) for prefix in (PAGES, HEADERS))
