@@ -93,6 +93,10 @@ class Entry(BareEntry):
         return UNKNOWN
 
 
+NOTHING: Final = Entry(None, NEVER)
+"""In place of an entry that has been looked for, and is not there."""
+
+
 class BoxedEntry(Entry):
     """An entry whose value has to be unpacked for each reader; ``until`` is its deadline."""
 

@@ -27,9 +27,17 @@ class RemoteRead(Attempt):
     ``result()`` is that, or what stands in for it, or raises.
     """
 
-    __slots__ = ("_noted", "_outage", "_seen", "_tier", "answer")
+    __slots__ = ("_noted", "_outage", "_seen", "_tier", "_token", "answer", "share", "timeout")
 
-    def __init__(self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable]) -> None:
+    def __init__(
+        self,
+        tier: LocalTier,
+        local_key: Hashable,
+        server: Callable[[], Hashable],
+        timeout: float = 0,
+        *,
+        share: bool = False,
+    ) -> None:
         self._tier = tier
         self._outage: Outage | None = None
         self._seen = 0
@@ -38,6 +46,11 @@ class RemoteRead(Attempt):
         self.local_key = local_key
         self.server = server
         self.probing: Failing | None = None
+        # Here, and not in Fill where they belong: to call one __init__ from another takes a hundredth of a miss.
+        self.timeout: float = timeout
+        self.share: bool = share
+        # Shared by all who read this key now. Who shares the token of an earlier reader is only more careful than needed.
+        self._token = tier.tokens.setdefault(local_key, [None]) if timeout else None
         self.started: float = clock()
 
     def __enter__(self) -> Self:
@@ -122,16 +135,7 @@ class Fill(RemoteRead):
     here; ``0``: it is not kept.
     """
 
-    __slots__ = ("_token", "share", "timeout")
-
-    def __init__(
-        self, tier: LocalTier, local_key: Hashable, server: Callable[[], Hashable], timeout: float, *, share: bool
-    ) -> None:
-        self.timeout: float = timeout
-        self.share: bool = share
-        # Shared by all who read this key now. Who shares the token of an earlier reader is only more careful than needed.
-        self._token = tier.tokens.setdefault(local_key, [None]) if timeout else None
-        super().__init__(tier, local_key, server)
+    __slots__ = ()
 
     def release(self) -> None:
         tokens = self._tier.tokens
@@ -164,7 +168,8 @@ class Fill(RemoteRead):
                 self.settle(tried=False)  # the value's fault
                 tier.tell_undecodable(self.local_key, life)
             return
-        tier.gate.succeeded(self)
+        if tier.gate.outage is not None:
+            tier.gate.succeeded(self)
         if tier.undecodable:
             tier.undecodable.pop(self.local_key, None)
         timeout = self.timeout

@@ -96,7 +96,7 @@ class Fills(RemoteRead):
         return local_key in self._fills
 
     @property
-    def timeout(self) -> float:
+    def longest_timeout(self) -> float:
         """The longest of the local timeouts, in seconds; ``0``: none of the answers will be kept."""
         return max(fill.timeout for fill in self._asking)
 

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from tieredcache.backends.hits import many_hits, peek, slow_path, with_hit_path
 from tieredcache.backends.local import Local
 from tieredcache.backends.writes import RemoteWrites
-from tieredcache.entries import MISSING, UNKNOWN
+from tieredcache.entries import MISSING, NOTHING, UNKNOWN
 from tieredcache.failures import packages_of
 from tieredcache.fill import Fill, Look
 from tieredcache.fills import Fills
@@ -151,9 +151,7 @@ class TieredCache(RemoteWrites):
         return await self._aget(key, default, version, None)
 
     def _get(self, key: Any, default: Any, version: Any, entry: Entry | None) -> Any:
-        # entry: the one that the hit path has just found, under the key as it is, and did not serve.
-        made = self.local_key(key, version) if entry is None else key
-        value = self._tier.serve(made, entry)
+        value, made = self._serve(key, version, entry)
         if value is UNKNOWN:
             with self._fill(made, key, version) as fill:
                 if fill.admitted():
@@ -162,14 +160,27 @@ class TieredCache(RemoteWrites):
             value = fill.result()
         return default if value is MISSING else value
 
+    def _serve(self, key: Any, version: Any, entry: Entry | None) -> tuple[Any, Hashable]:
+        """What the local tier answers, and its key.
+
+        ``entry``: what the hit path has found under the key as it is, and not served; ``NOTHING``: that there is none;
+        ``None``: it has not looked.
+        """
+        tier = self._tier
+        if entry is NOTHING:
+            if key and tier.home is not None:
+                return UNKNOWN, key
+            entry = None
+        made = self.local_key(key, version) if entry is None else key
+        return tier.serve(made, entry), made
+
     def _read_in_thread(self, fill: Fill, key: Any, version: Any) -> None:
         with fill:
             if fill.still_admitted():
                 fill.keep(*self._reader().get(self._remote(), key, version, life=fill.timeout > 0))
 
     async def _aget(self, key: Any, default: Any, version: Any, entry: Entry | None) -> Any:
-        made = self.local_key(key, version) if entry is None else key
-        value = self._tier.serve(made, entry)
+        value, made = self._serve(key, version, entry)
         if value is UNKNOWN:
             with self._fill(made, key, version) as fill:
                 if fill.admitted():
@@ -188,7 +199,7 @@ class TieredCache(RemoteWrites):
             with Fills(self._tier) as fills:
                 self._plan(rest, version, fills)
                 if fills.admitted():
-                    asked, life = fills.asked, fills.timeout > 0
+                    asked, life = fills.asked, fills.longest_timeout > 0
                     fills.keep(self._reader().get_many(self._remote(), asked, version, life=life))
             fills.result()
             for key in fills.deliver(found):
@@ -199,7 +210,7 @@ class TieredCache(RemoteWrites):
     def _read_many_in_thread(self, fills: Fills, version: Any) -> None:
         with fills:
             if fills.still_admitted():
-                fills.keep(self._reader().get_many(self._remote(), fills.asked, version, life=fills.timeout > 0))
+                fills.keep(self._reader().get_many(self._remote(), fills.asked, version, life=fills.longest_timeout > 0))
 
     async def aget_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """As ``get_many``; where all are hits it does not leave the event loop."""
@@ -212,7 +223,7 @@ class TieredCache(RemoteWrites):
                     if reader.threaded(remote):
                         await sync_to_async(self._read_many_in_thread)(fills, version)
                     else:
-                        fills.keep(await reader.aget_many(remote, fills.asked, version, life=fills.timeout > 0))
+                        fills.keep(await reader.aget_many(remote, fills.asked, version, life=fills.longest_timeout > 0))
             fills.result()
             for key in fills.deliver(found):
                 if (value := await self.aget(key, MISSING, version)) is not MISSING:
@@ -309,11 +320,8 @@ class TieredCache(RemoteWrites):
     def _fill(self, made: Hashable, key: Any, version: Any) -> Fill:
         tier, name = self._tier, str(key)
         options = tier.options
-        share, server = (
-            options.shares(name) or made in tier.shared,
-            lambda: self._reader().server(self._remote(), key, version),
-        )
-        return Fill(tier, made, server, options.timeout_for(name), share=share)
+        share = (options.share_values is not False and options.shares(name)) or made in tier.shared
+        return Fill(tier, made, self._server(key, version), options.timeout_for(name), share=share)
 
     def _server(self, key: Any, version: Any) -> Callable[[], Hashable]:
         """Tells, when it is called, which of the remote's servers has the key."""

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from tieredcache.readers.base import Answer
 
-    Pipe: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
+    Pipe: TypeAlias = tuple[Any, str, Callable[[Any], Any]]
+    Pipes: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
 
 
 class PipelinedReader(Reader):
@@ -31,8 +32,14 @@ class PipelinedReader(Reader):
 
     mget = True  # whether one command may name many keys
 
-    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
-        """What a read needs of a remote: a connection, the keys' names there, and what decodes a value."""
+    # Two of them, because a list of one takes a fiftieth of a miss.
+
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        """What a read needs of a remote: a connection, the key's name there, and what decodes a value."""
+        raise NotImplementedError
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
+        """The same for many keys, at least one."""
         raise NotImplementedError
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
@@ -48,12 +55,13 @@ class PipelinedReader(Reader):
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
         if "_djdt_panel" in remote.__dict__:  # a fifth of what the call takes, which nearly nobody needs
             show(remote, "get", key, MISSING, version=version)
-        connection, (name,), decode = self.open(remote, [key], version)
+        connection, name, decode = self.open(remote, key, version)
         try:
-            with connection.pipeline(transaction=False) as pipe:
-                pipe.get(name)
-                pipe.pttl(name)
-                value, left = pipe.execute(raise_on_error=False)
+            # Not as a context manager: execute() cleans up, and doing it twice takes as long as sending a command.
+            pipe = connection.pipeline(transaction=False)
+            pipe.get(name)
+            pipe.pttl(name)
+            value, left = pipe.execute(raise_on_error=False)
             if isinstance(value, Exception):
                 raise value  # noqa: TRY301 - as the remote would
         except Exception as error:
@@ -64,7 +72,7 @@ class PipelinedReader(Reader):
     def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
         if "_djdt_panel" in remote.__dict__:
             show(remote, "get_many", keys, version=version)
-        connection, names, decode = self.open(remote, keys, version)
+        connection, names, decode = self.open_many(remote, keys, version)
         try:
             values, lives = _ask(connection, names, many=self.mget)
         except Exception as error:
@@ -111,10 +119,15 @@ def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
 class DjangoReader(PipelinedReader):
     """Django's own ``RedisCache``."""
 
-    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        name = remote.make_and_validate_key(key, version=version)
+        client = remote._cache
+        return client.get_client(name), name, client._serializer.loads
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
         names = [remote.make_and_validate_key(key, version=version) for key in keys]
         client = remote._cache
-        return client.get_client(names[0] if len(names) == 1 else None), names, client._serializer.loads
+        return client.get_client(None), names, client._serializer.loads
 
 
 class ClientReader(PipelinedReader):
@@ -124,7 +137,11 @@ class ClientReader(PipelinedReader):
         self._interrupted = interrupted
         self._errors = errors
 
-    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        client = remote.client
+        return client.get_client(write=False), client.make_key(key, version=version), client.decode
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
         client = remote.client
         names = [client.make_key(key, version=version) for key in keys]
         return client.get_client(write=False), names, client.decode
@@ -147,10 +164,15 @@ class ClusterReader(ValkeyReader):
 
     _latest: Any = None  # the client that has read last: it knows the nodes, and making another one connects to them
 
-    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
-        pipe = super().open(remote, keys, version)
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        pipe = super().open(remote, key, version)
         self._latest = pipe[0]
         return pipe
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
+        pipes = super().open_many(remote, keys, version)
+        self._latest = pipes[0]
+        return pipes
 
     def server(self, remote: Any, key: Any, version: Any) -> Hashable:
         try:
