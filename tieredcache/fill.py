@@ -168,8 +168,7 @@ class Fill(RemoteRead):
                 self.settle(tried=False)  # the value's fault
                 tier.tell_undecodable(self.local_key, life)
             return
-        if tier.gate.outage is not None:
-            tier.gate.succeeded(self)
+        tier.gate.succeeded(self)
         if tier.undecodable:
             tier.undecodable.pop(self.local_key, None)
         timeout = self.timeout
