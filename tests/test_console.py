@@ -33,6 +33,7 @@ SHORT = {
 # Run in a test of its own.
 ELSEWHERE = {
     "docker compose up": "test_compose.py",
+    "python manage.py tieredcache default local": "test_command.py",
     "make serve": "test_make_serve_keeps_the_shop_running",
     'pip install "django-tieredcache[redis]"': "test_pip_finds_what_the_package_needs",
     "python manage.py check": "test_start.py",
