@@ -7,7 +7,9 @@ import logging
 import pickle
 import socket
 import ssl
+import sys
 import threading
+import types
 import weakref
 
 import pymemcache.exceptions
@@ -1052,6 +1054,23 @@ def test_a_value_that_does_not_decode_keeps_nobody_out(make_cache, clock, monkey
     assert cache.get("bad") is None
     assert cache.get("good") == "text"
     assert not cache.local.in_outage
+
+
+def test_what_a_remotes_package_raises_for_a_value_that_does_not_decode(make_cache, clock, log, mode, monkeypatch):
+    """As django-cachex does, whose clients raise the errors of its servers: a miss, and other keys are read as ever."""
+    module = types.ModuleType("django_cachex.exceptions")
+    module.CachexError = type("CachexError", (Exception,), {"__module__": module.__name__})
+    module.SerializerError = type("SerializerError", (module.CachexError,), {"__module__": module.__name__})
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=0)
+    cache.set("key", "text")
+    fail(module.SerializerError("no pickle"))
+    assert mode(cache).get("key", "default") == "default"
+    assert mode(cache).get_many(["key"]) == {}
+    heal()
+    assert mode(cache).get("key") == "text"
+    assert cache.stats().remote_errors == 0
+    assert not is_remote_error(module.CachexError("not supported"), frozenset({"django_cachex"}))
 
 
 def test_an_outage_long_after_a_failed_write_is_told(make_cache, clock, log):

@@ -31,9 +31,12 @@ _MISTAKES: Final = (
     ("django.db.utils", "IntegrityError"),
     ("django.db.utils", "NotSupportedError"),
     ("django.db.utils", "ProgrammingError"),
+    ("django_cachex.exceptions", "CachexError"),  # what its servers do wrong, the client of theirs raises
     ("django_redis.exceptions", "CompressorError"),
     ("django_valkey.exceptions", "CompressorError"),
 )
+# What a backend raises of its own where a stored value does not decode.
+_UNDECODABLE: Final = (("django_cachex.exceptions", "SerializerError"),)
 _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
 _PYTHONS: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _REPLIES: Final = (("redis.exceptions", "ResponseError"), ("valkey.exceptions", "ResponseError"))
@@ -116,6 +119,11 @@ def _is_server_error(error: BaseException) -> bool:
     text = str(error).rpartition(" caused error: ")[2]
     classes = _loaded((module, name) for module, _ in _REPLIES for name in _SERVER_ERRORS)
     return isinstance(error, classes) or text.startswith(_SERVER_WORDS)
+
+
+def undecodable_errors() -> tuple[type[Exception], ...]:
+    """The classes of error by which backends say that a stored value does not decode."""
+    return tuple(kind for kind in _loaded(_UNDECODABLE) if issubclass(kind, Exception))
 
 
 def _loaded(names: Iterable[tuple[str, str]]) -> tuple[type[BaseException], ...]:

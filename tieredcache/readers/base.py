@@ -14,7 +14,7 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_
 from django.core.cache.backends.memcached import PyMemcacheCache
 
 from tieredcache.entries import MISSING, UNREADABLE
-from tieredcache.failures import Swallowed
+from tieredcache.failures import Swallowed, undecodable_errors
 from tieredcache.outages import WHOLE
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Reader:
         """The answer for one key; raises what the remote raises."""
         try:
             value = remote.get(key, MISSING, version=version)
-        except _DECODE_ERRORS as error:
+        except _decode_errors() as error:
             return _undecoded(error)
         if value is MISSING:
             return _missing(remote, key, version)
@@ -94,7 +94,7 @@ class Reader:
         """The answers for ``keys``, in their order; raises what the remote raises."""
         found = None
         if len(set(keys)) == len(keys):  # else the remote's dict could not tell them apart, as it cannot 1 and True
-            with contextlib.suppress(*_DECODE_ERRORS):
+            with contextlib.suppress(*_decode_errors()):
                 found = remote.get_many(keys, version=version)
         if found is None:
             return [self.get(remote, key, version, life=life) for key in keys]
@@ -122,7 +122,7 @@ class Reader:
         """As ``get``, by the remote's own async methods; not called where there are none."""
         try:
             value = await remote.aget(key, MISSING, version=version)
-        except _DECODE_ERRORS as error:
+        except _decode_errors() as error:
             return _undecoded(error)
         if value is MISSING:
             return _missing(remote, key, version)
@@ -132,7 +132,7 @@ class Reader:
         """As ``get_many``, by the remote's own async methods."""
         found = None
         if len(set(keys)) == len(keys):
-            with contextlib.suppress(*_DECODE_ERRORS):
+            with contextlib.suppress(*_decode_errors()):
                 found = await remote.aget_many(keys, version=version)
         if found is None:
             return [await self.aget(remote, key, version, life=life) for key in keys]
@@ -198,6 +198,10 @@ def _node(client: Any, remote: BaseCache, key: Any, version: Any) -> Hashable:
     """Which of pymemcache's servers has ``key``."""
     node: Hashable = client.hasher.get_node(remote.make_key(key, version))
     return node
+
+
+def _decode_errors() -> tuple[type[Exception], ...]:
+    return (*_DECODE_ERRORS, *undecodable_errors())
 
 
 def _undecoded(error: Exception) -> Answer:
