@@ -8,7 +8,7 @@ READY = $(VENV)/ready
 # pyright looks for packages where the python on the PATH has them.
 HERE = PATH="$(abspath $(BIN)):$$PATH"
 
-.PHONY: demo serve test test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress destructors crash clean help
+.PHONY: demo serve test test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -67,6 +67,9 @@ read-your-writes: $(READY)-test  ## a thousand times post, redirect, look: on gu
 
 stress: $(READY)-test  ## own writes under threads and tasks, a million operations
 	$(BIN)/python -m tests.stress 1000000
+
+moving: $(READY)-test $(READY)-cachex  ## the moving pages, that from django-cachex too: on Python 3.14 (PYTHON=python3.14)
+	CACHEX=1 $(BIN)/python -m pytest tests/test_moving.py -q $(ARGS)
 
 destructors: $(READY)-test  ## both backends under values with unruly destructors, half a minute each
 	$(BIN)/python -m tests.destructors lru 30

@@ -1,0 +1,203 @@
+"""Who follows a moving page gets what it says: one application, served by two workers, before and after.
+
+The settings and the changes are the pages' own text. Every scene of ``tests/moving/scenes.py`` is played on both sides; it
+is answered alike, or the page lists it among what changes, and ``tests/moving/changes.py`` says how it is answered then.
+"""
+
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from tests.moving.changes import CHANGES, ELSEWHERE, OPTIONS
+from tests.moving.pages import DOCS, MOVES, patched
+from tests.moving.scenes import SCENES, run
+from tests.moving.site import PROJECT, Site
+
+NEEDS = "django_cachex"
+# How a backend answers that has no such method, argument or alias.
+ABSENT = {"AttributeError", "InvalidCacheBackendError", "NotImplementedError", "NotSupportedError", "TypeError"}
+
+
+def runs(settings):
+    """Whether this interpreter has what these settings name: django-cachex needs Python 3.14, and a group of its own."""
+    if NEEDS not in settings or importlib.util.find_spec(NEEDS):
+        return True
+    assert not os.environ.get("CACHEX"), "django-cachex was promised, and is not installed"
+    return False
+
+
+def needs(*settings):
+    if not all(map(runs, settings)):
+        pytest.skip("django-cachex is not installed: make moving, on Python 3.14")
+
+
+@pytest.fixture(scope="module")
+def make_site(valkey_url, tmp_path_factory):
+    """Makes the site with these settings, and the page's other changes where it has moved."""
+
+    def make(settings, diffs=()):
+        settings = settings.replace("redis://127.0.0.1:6379", valkey_url)
+        # The machine that tests may be busy.
+        settings = re.sub(r'(_timeout": )0.5', r"\g<1>30", settings, flags=re.IGNORECASE)
+        files = {"settings.py": (PROJECT / "settings.py").read_text().replace("CACHES = {}\n", settings)}
+        for name, change in diffs:
+            files[name] = patched(files.get(name) or (PROJECT / name).read_text(), change)
+        return Site(tmp_path_factory.mktemp("site"), files, f"{valkey_url}/1")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def answers(make_site):
+    """The answers of all scenes, which are played once for each text of settings and changes."""
+    played = {}
+
+    def play(settings, diffs=()):
+        if (settings, diffs) not in played:
+            with make_site(settings, diffs) as site:
+                played[settings, diffs] = {**run(site), "manage.py check": site.manage("check")}
+                site.flush()
+        return played[settings, diffs]
+
+    return play
+
+
+def differences(before, after):
+    return {title: (before[title], after[title]) for title in SCENES if before[title] != after[title]}
+
+
+every_move = pytest.mark.parametrize("move", MOVES, ids=str)
+
+
+@every_move
+def test_the_site_answers_as_before_but_for_what_the_page_lists(move, answers):
+    """All differences, exactly, and no other."""
+    needs(move.before, move.after)
+    found = differences(answers(move.before), answers(move.after, move.diffs))
+    assert found == CHANGES[str(move)]
+
+
+@every_move
+def test_the_moved_site_answers_as_the_page_says(move, answers):
+    """Where what it came from does not run, the answers after are held to what they are elsewhere."""
+    needs(move.after)
+    after = answers(move.after, move.diffs)
+    for title, (_, changed) in CHANGES[str(move)].items():
+        assert after[title] == changed
+    for title in move.same:
+        assert (not ABSENT.isdisjoint(after[title])) == (title in move.neither), title
+
+
+@every_move
+def test_the_page_lists_every_scene(move):
+    """Among what stays or among what changes; and what is in neither list of ours is tested elsewhere."""
+    ours = CHANGES[str(move)]
+    assert [*move.same] == [title for title in SCENES if title not in ours]
+    listed = [title for title in move.changes if title not in ELSEWHERE]
+    assert sorted(listed) == sorted(ours)
+    for title in set(move.changes) - set(listed):
+        module, test = ELSEWHERE[title].split("::")
+        assert f"def {test}(" in (Path(__file__).parent / module).read_text()
+
+
+@every_move
+def test_manage_py_check_is_silent(move, answers):
+    """With the page's settings, and the app installed."""
+    needs(move.after)
+    assert answers(move.after, move.diffs)["manage.py check"] == "System check identified no issues (0 silenced)."
+    assert '+    "tieredcache",' in "".join(change for _, change in move.diffs), "without the app nothing of ours is checked"
+
+
+@pytest.mark.parametrize("move", [move for move in MOVES if "redis://" in move.before], ids=str)
+def test_both_run_side_by_side(move, make_site):
+    """As they do in a roll-out, and when it is taken back: each reads, counts on and deletes what the other wrote."""
+    needs(move.before, move.after)
+    values = {"number": 1, "text": "text", "list": [1, (2,)], "none": None, "float": 1.5, "bool": True}
+    with make_site(move.before) as old, make_site(move.after, move.diffs) as new:
+        old.flush()
+        for writer, reader in [(old, new), (new, old)]:
+            for name, value in values.items():
+                writer.ask("a", "set", name, value, 60)
+                if value is not None or reader is new:  # FallthroughCache takes None for a miss
+                    assert reader.ask("b", "get", name) == repr(value)
+            assert writer.ask("a", "incr", "number") == "2"
+            assert reader.ask("a", "get", "number") == "2"
+            assert writer.raw_keys() == sorted(f":1:{name}" for name in values)
+            writer.ask("a", "delete_many", list(values))
+            assert writer.raw_keys() == []
+            for site in (old, new):
+                site.move(61)
+
+
+def test_local_timeout_0_first(answers):
+    """The page for django-redis says that this answers as before, but for what is not a matter of time."""
+    (move,) = [move for move in MOVES if move.page == "from-django-redis"]
+    first = move.after.replace('"LOCAL_TIMEOUT": 5', '"LOCAL_TIMEOUT": 0')
+    assert first != move.after
+    found = differences(answers(move.before), answers(first, move.diffs))
+    assert sorted(found) == ["`get(key, client=...)`", "`stats()`", "a stored value that no longer decodes"]
+
+
+@every_move
+def test_options_go_where_the_page_says(move):
+    """Each option of the old backend: accepted where it belongs now, refused where it has no meaning."""
+    assert list(move.options) == list(OPTIONS[str(move)])
+    needs(move.after)
+    names = {}
+    exec(move.after, names)
+    for option, cases in OPTIONS[str(move)].items():
+        for alias, settings, accepted in cases:
+            config = {**names["CACHES"][alias], **settings}
+            if "OPTIONS" in settings:
+                config["OPTIONS"] = {**names["CACHES"][alias].get("OPTIONS", {}), **settings["OPTIONS"]}
+            with override_settings(CACHES={**names["CACHES"], alias: config}):
+                if accepted:
+                    assert caches[alias], option
+                else:
+                    with pytest.raises(ImproperlyConfigured, match=next(iter(settings.get("OPTIONS", settings)))):
+                        caches[alias]
+
+
+def test_aliases_that_had_a_name():
+    """LRUObjectCache ignored ``NAME``: two aliases without a ``LOCATION`` were one store, and are two now."""
+    old = "lrucache_backend.LRUObjectCache"
+    new = "tieredcache.backends.LRUCache"
+    seen = []
+    for backend in (old, new):
+        with override_settings(
+            CACHES={
+                "default": {"BACKEND": backend, "NAME": "moving one"},
+                "other": {"BACKEND": backend, "NAME": "moving two"},
+            }
+        ):
+            caches["default"].set("moving", 1)
+            seen.append(caches["other"].get("moving"))
+            caches["default"].clear()
+    assert seen == [1, None]
+
+
+def test_every_page_is_in_the_index():
+    """Of the five starting points."""
+    index = (DOCS / "index.md").read_text()
+    pages = sorted(DOCS.glob("from-*.md"))
+    assert len(pages) == 5
+    for page in pages:
+        assert f"({page.name})" in index
+    assert {move.page for move in MOVES} == {page.stem for page in pages}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="django-cachex needs Python 3.14")
+def test_cachex_is_the_one_that_the_page_is_about():
+    """Its tiered backend is gone from 0.5 on."""
+    if not runs(NEEDS):
+        pytest.skip("django-cachex is not installed: make moving")
+    from importlib.metadata import version
+
+    assert version("django-cachex").startswith("0.4.")
