@@ -21,6 +21,7 @@ class Move:
     neither: tuple[str, ...]  # of these: what there is neither before nor after
     changes: tuple[str, ...]
     options: tuple[str, ...]
+    checks: tuple[str, ...]  # that the site does not pass, by the page's own words
 
     def __str__(self):
         return f"{self.page}-{self.title}"
@@ -73,6 +74,7 @@ def read(page):
             neither=tuple(item.removesuffix(NEITHER) for item in items if item.endswith(NEITHER)),
             changes=rows(part(section, "What changes")),
             options=rows(part(section, "Options")),
+            checks=tuple(re.findall(r"tieredcache\.[EW]\d+", section)),
         )
 
 
