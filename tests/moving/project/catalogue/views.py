@@ -123,5 +123,7 @@ def ask(request, method):
     args = [Unpicklable() if argument == "Unpicklable()" else argument for argument in args]
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        answer = repr(getattr(cache, method)(*args, **kwargs))
+        returned = getattr(cache, method)(*args, **kwargs)
+    # django-redis 6 returns an OrderedDict, which the page on it says.
+    answer = repr(dict(returned) if isinstance(returned, dict) else returned)
     return HttpResponse(" ".join([answer, *{warning.category.__name__ for warning in warned}]))
