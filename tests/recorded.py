@@ -25,4 +25,4 @@ async def awork(request):
     return HttpResponse("<body></body>")
 
 
-urlpatterns = [path("work/", work), path("awork/", awork), path("toolbar/", include("debug_toolbar.urls"))]
+urlpatterns = [path("calls/", work), path("acalls/", awork), path("toolbar/", include("debug_toolbar.urls"))]

@@ -78,7 +78,7 @@ AGET_OR_SET = [
 @pytest.mark.parametrize("remote", ["locmem", "django-redis", "django", "django-valkey"])
 @pytest.mark.parametrize(
     ("ask", "path", "expected"),
-    [(get, "/work/", (WORK + GET_OR_SET, 4 + 2, 4 + 1)), (aget, "/awork/", (WORK + AGET_OR_SET, 4 + 1, 4 + 3))],
+    [(get, "/calls/", (WORK + GET_OR_SET, 4 + 2, 4 + 1)), (aget, "/acalls/", (WORK + AGET_OR_SET, 4 + 1, 4 + 3))],
     ids=["sync", "async"],
 )
 def test_the_panel_shows_both_tiers(ask, path, expected, remote, new, toolbar, make_cache):
@@ -95,7 +95,7 @@ def test_instances_are_as_they_were_when_the_panel_is_off(toolbar, make_cache, m
     cache = make_cache("locmem")
 
     async def requests():
-        await AsyncClient().get("/awork/")
+        await AsyncClient().get("/acalls/")
         await cache.aset("a", 1)
         await cache.aget("a")
         monkeypatch.setattr(cache, "get", None)
