@@ -31,19 +31,28 @@ EXTRA = PROJECT["project"]["optional-dependencies"]["redis"]
 PYTHONS = [*nox.project.python_versions(PROJECT), "3.14t"]
 DJANGOS = [name.rpartition(" :: ")[2] for name in CLASSIFIERS if name.startswith("Framework :: Django :: ")]
 
-# Tests of the demo, of the project and of the local tier: neither Django's version nor the client's has a
-# part in what they show.
+# Tests of the demo, of the project, of the local tier, and of what is around the cache rather than in it: neither Django's
+# version nor the client's has a part in what they show, or they take long and are run at the ends.
 APART = [
     "test_compose.py",
     "test_demo.py",
     "test_destructors.py",
+    "test_interpreter.py",
+    "test_locks.py",
     "test_lru.py",
     "test_model.py",
+    "test_moving.py",
+    "test_once.py",
+    "test_packages.py",
     "test_project.py",
     "test_race.py",
+    "test_redaction.py",
+    "test_scrapes.py",
     "test_shop.py",
+    "test_sizing.py",
     "test_store.py",
     "test_stress.py",
+    "test_testing.py",
     "test_workers.py",
 ]
 

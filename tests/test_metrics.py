@@ -110,6 +110,7 @@ def test_registering_twice_is_an_error(workers, monkeypatch):
         prometheus.register(registry)
 
 
+@pytest.mark.django_db  # Django looks after its connections at the end of a request, too
 def test_the_end_of_a_request_copies_the_figures_for_the_other_workers(site, workers):
     """And nothing before it; a gauge as it is, a counter by what has been added."""
     assert set(scraped(workers, "default").values()) == {None}
