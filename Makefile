@@ -22,7 +22,7 @@ serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
 test: $(READY)-test  ## the suite, with branch coverage
 	$(BIN)/python -X dev -m pytest --cov --cov-report=term $(ARGS)
 
-test-all: $(READY)-matrix dist  ## the suite on the built wheel, on every Python, Django and django-redis; forty minutes (ARGS="--list")
+test-all: $(READY)-matrix dist  ## the suite on the built wheel, on every Python, Django and django-redis (ARGS="--list" names the cells)
 	$(BIN)/nox $(ARGS)
 
 lint: $(READY)-lint  ## ruff, mypy --strict, pyright, completeness of types, the workflow's schema
