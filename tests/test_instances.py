@@ -8,6 +8,7 @@ import inspect
 import os
 import pickle
 import signal
+import sys
 import threading
 import tracemalloc
 
@@ -355,6 +356,43 @@ def test_instances_of_settings_made_anew_share_a_tier_and_leave_nothing(make_cac
     for _ in range(3):
         with pytest.raises(ImproperlyConfigured, match="KEY_PREFIX"):
             TieredCache("remote", {**cache_params(), "KEY_PREFIX": "a"})
+
+
+def test_what_strikes_amid_the_making_of_tiers_finds_them_whole(make_cache):
+    """A destructor or a signal handler that uses the cache: one tier for each alias, and a write is forgotten by all.
+
+    They strike when a call has returned, and so does this: after each in its turn.
+    """
+    from tieredcache import registry
+
+    config = {"BACKEND": TIERED, "LOCATION": "remote"}
+    more = {"other": config | {"OPTIONS": {"LOCAL_TIMEOUT": 7}}, "third": config | {"OPTIONS": {"LOCAL_TIMEOUT": 8}}}
+    make_cache()
+    code = registry._make.__code__
+    calls = 0
+
+    def strike(frame, event, _):
+        nonlocal calls
+        if (frame.f_code is code and event == "c_return") or (event == "return" and frame.f_back.f_code is code):
+            calls += 1
+            if calls == turn:
+                assert caches["default"]._tier.siblings is caches["other"]._tier.siblings
+
+    turn = 0
+    while calls >= turn:
+        turn, calls = turn + 1, 0
+        with override_settings(CACHES=caches.settings | more):
+            profiler = sys.getprofile()
+            sys.setprofile(strike)
+            try:
+                caches["other"]
+            finally:
+                sys.setprofile(profiler)
+            tiers = [caches[alias]._tier for alias in ("default", "other", "third")]
+            assert caches.create_connection("other")._tier is tiers[1]
+            assert {id(tier) for tier in tiers[0].siblings} == {id(tier) for tier in tiers}
+            assert len({id(tier.siblings) for tier in tiers}) == len({id(tier.gate) for tier in tiers}) == 1
+    assert turn > 10
 
 
 def cache_params():

@@ -76,29 +76,31 @@ def make_tiers() -> None:
 
 
 def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
-    global _settings  # noqa: PLW0603 - what the registry belongs to
+    global _tiers, _siblings, _gates, _seen, _settings  # noqa: PLW0603 - of the process
     complaint = Complaint("TieredCache", location, params)
     options = read_tiered_options(params, complaint)
     remote = _follow(backend, location, complaint)
     if _on_trial.get():
         return LocalTier(options, [], location, Gate(location, options.retry_after, leads_on=remote != location))
     with _lock:
+        # Destructors and signal handlers that use the cache may run amid this, and the lock lets them in. So the registry is
+        # renewed in one step, and what another has made meanwhile is taken; values go when the lock has been released.
+        old = _tiers, _siblings, _gates, _seen
         if _settings is not caches.settings:
-            _tiers.clear()
-            _seen.clear()
-            _siblings.clear()
-            _gates.clear()
-            _settings = caches.settings
-        tier = _tiers.get((location, repr(params)))
+            _tiers, _siblings, _gates, _seen, _settings = {}, {}, {}, {}, caches.settings
+        name = location, repr(params)
+        tier = _tiers.get(name)
         if tier is None:
             # Of aliases that lead to the same remote and try it as often, one reader tries it.
-            gate = _gates.get((location, options.retry_after))
-            if gate is None:
-                gate = _gates[location, options.retry_after] = Gate(
-                    location, options.retry_after, leads_on=remote != location
-                )
-            tier = LocalTier(options, _siblings.setdefault(remote, []), location, gate)
-            _tiers[location, repr(params)] = tier
+            place = location, options.retry_after
+            gate = _gates.get(place) or _gates.setdefault(
+                place, Gate(location, options.retry_after, leads_on=remote != location)
+            )
+            made = LocalTier(options, _siblings.setdefault(remote, []), location, gate)
+            tier = _tiers.setdefault(name, made)
+            if tier is not made:
+                made.siblings.remove(made)
+    del old
     return tier
 
 
