@@ -32,6 +32,14 @@ class Site(TieredCache):
         super().__init__(location, {**params, "OPTIONS": options})
 
 
+class Curious(TieredCache):
+    """Looks at the cache below when it is made."""
+
+    def __init__(self, location, params):
+        super().__init__(location, params)
+        self.site = self.key_prefix
+
+
 class Memory(LRUCache):
     """Has an option of its own."""
 

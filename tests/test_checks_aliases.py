@@ -190,6 +190,22 @@ def test_nothing_is_left_behind():
         assert caches["wrong"]._tier in registry._tiers.values()
 
 
+def test_a_backend_that_looks_at_the_one_below_it_leaves_nothing_either():
+    """No tier on trial is found by who uses the alias next: what other threads write would not be forgotten there."""
+    aliases = {
+        "default": tiered(),
+        "upper": {"BACKEND": "tests.subclasses.Curious", "LOCATION": "default"},
+        "remote": REDIS,
+    }
+    with override_settings(CACHES=aliases):
+        assert check_caches() == []
+        assert caches.all(initialized_only=True) == []
+        kept = caches["default"]
+        assert check_caches() == []
+        assert caches.all(initialized_only=True) == [kept]
+        assert kept._tier in registry._tiers.values()
+
+
 def test_the_arguments_of_django():
     """Settings are nobody's app and no database's: what is asked for by label or alias is checked all the same."""
     with override_settings(CACHES={"default": tiered(JITTER=2), "remote": REDIS}):

@@ -54,11 +54,21 @@ def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTi
 @contextlib.contextmanager
 def on_trial() -> Iterator[None]:
     """Inside, whoever asks for a tier is given a new one that nobody else finds: to see what settings lead to."""
+    before = _made()
     token = _on_trial.set(True)
     try:
         yield
     finally:
         _on_trial.reset(token)
+        # A backend may look at the one below it when it is made. Django would keep that, with a tier that no write reaches.
+        for alias in _made() - before:
+            del caches[alias]
+
+
+def _made() -> set[str]:
+    """The aliases whose backends Django keeps for the running code."""
+    made: Any = caches._connections  # type: ignore[attr-defined]  # noqa: SLF001 - all() makes the others or does not name them
+    return {alias for alias in caches.settings if hasattr(made, alias)}
 
 
 def longest_timeout() -> float:
@@ -76,7 +86,7 @@ def make_tiers() -> None:
 
 
 def _make(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
-    global _tiers, _siblings, _gates, _seen, _settings  # noqa: PLW0603 - of the process
+    global _tiers, _siblings, _gates, _seen, _settings
     complaint = Complaint("TieredCache", location, params)
     options = read_tiered_options(params, complaint)
     remote = _follow(backend, location, complaint)
