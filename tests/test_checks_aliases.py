@@ -53,6 +53,18 @@ def test_what_cannot_be_made(name):
     assert all(part in message.msg + remedy for part in parts)
 
 
+def test_no_password_is_told():
+    """Of an alias that got the backend, and kept the remote's settings: checks run where many read along."""
+    remote = {"LOCATION": "redis://:hunter2@host/0", "OPTIONS": {"PASSWORD": "correct horse"}}
+    moved = check(default={"BACKEND": TIERED} | remote, other=tiered(PASSWORD="correct horse"))
+    assert [message.msg for message in moved] == [
+        "CACHES['default']: OPTIONS['PASSWORD'] is '***', an unknown name.",
+        "CACHES['other']: OPTIONS['PASSWORD'] is '***', an unknown name.",
+    ]
+    (nowhere,) = check(default={"BACKEND": TIERED, "LOCATION": remote["LOCATION"]})
+    assert nowhere.msg == "CACHES['default']: LOCATION is 'redis://:***@host/0', not an alias in CACHES."
+
+
 def test_the_hint_names_the_line():
     """As it stands in the settings."""
     wrong = {

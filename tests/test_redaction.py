@@ -16,6 +16,10 @@ from tieredcache.report.redaction import redactor
         ({"LOCATION": "redis://host?password=pw"}, "pw", "***"),
         ({"OPTIONS": {"SENTINEL_KWARGS": {"password": "pw"}}}, "pw", "***"),
         ({"OPTIONS": {"PASSWORD": "pw"}}, "upw pwn pw", "upw pwn ***"),
+        # As repr() has it in a message about an option.
+        ({"OPTIONS": {"PASSWORD": "a'b\"c\\d"}}, repr("a'b\"c\\d"), "'***'"),
+        ({"OPTIONS": {"PASSWORD": b"pw\xff"}}, repr(b"pw\xff"), "b'***'"),
+        ({"OPTIONS": {"PASSWORD": 123456, "password_required": True}}, "123456 True", "*** True"),
         ({"LOCATION": "redis://me@host", "OPTIONS": {"PASSWORD": ""}}, "me at host", "me at host"),
     ],
 )

@@ -9,6 +9,7 @@ from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 
 from tieredcache.checks.aliases import read_aliases
 from tieredcache.checks.remotes import check_remote
+from tieredcache.report.redaction import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +37,14 @@ def check_caches(**_: Any) -> list[CheckMessage]:
 
 
 def check_aliases(aliases: Aliases) -> Iterator[CheckMessage]:
-    """One message for each alias that cannot be made."""
+    """One message for each alias that cannot be made, without passwords: a remote's may stand where an alias should."""
+    redact = redactor(caches.settings)
     for alias, mistake in sorted(aliases.mistakes.items()):
         if mistake.alias not in {None, alias}:
             continue  # of an alias further down, and told of that
         nowhere = mistake.option == "LOCATION" and alias not in aliases.lru
         yield Error(
-            f"CACHES[{alias!r}]: {mistake.fault}.",
+            f"CACHES[{alias!r}]: {redact(mistake.fault)}.",
             hint=f"{_path(alias, mistake.option)}: {mistake.remedy}" if mistake.option else mistake.remedy,
             id="tieredcache.E002" if nowhere else "tieredcache.E001",
         )

@@ -21,7 +21,7 @@ def redactor(settings: Any) -> Callable[[str], str]:
     """A function that replaces the passwords in ``settings``, which is ``CACHES``, by ``***`` wherever a text has them."""
     secrets = set()
     for secret in _secrets(settings):
-        for form in (secret, unquote(secret)):
+        for form in (secret, unquote(secret), repr(secret)[1:-1]):
             secrets.add(form)
             secrets.update(word for word in re.findall(r"\w+", form) if len(word) >= _WORD)
     secrets.discard("")
@@ -40,6 +40,10 @@ def _secrets(setting: Any, *, secret: bool = False) -> Iterator[str]:
         for part in {setting, *re.split("[,;]", setting)}:  # several servers may stand in one string
             for pattern in _IN_URLS:
                 yield from pattern.findall(part)
+    elif secret and isinstance(setting, bytes):
+        yield from (setting.decode(errors="replace"), repr(setting)[2:-1])
+    elif secret and isinstance(setting, int) and not isinstance(setting, bool):
+        yield str(setting)
     elif isinstance(setting, Mapping):
         for name, value in setting.items():
             yield from _secrets(value, secret=secret or "password" in str(name).lower())
