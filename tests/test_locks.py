@@ -1,9 +1,12 @@
 """Promise 9: what a signal handler raises leaves no lock held, at the moments that ``tests/signals.py`` hits by luck."""
 
+import ast
 import threading
+from pathlib import Path
 
 import pytest
 
+import tieredcache
 from tieredcache import locks
 
 
@@ -87,3 +90,16 @@ def test_the_lock_of_another_thread_is_not_touched():
     assert not lock.acquire(blocking=False)
     over.set()
     thread.join()
+
+
+def test_every_lock_of_the_package_is_taken_in_this_way():
+    """``with`` of a lock by itself would leave it held; the store's own is only handed to ``guard``."""
+    bare = {}
+    for path in Path(tieredcache.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        guarded = [argument for call in calls if ast.unparse(call.func) == "guard" for argument in call.args]
+        made = [call for call in calls if ast.unparse(call.func).endswith(("Lock", "Condition", "Semaphore"))]
+        if found := len([call for call in made if call not in guarded]):
+            bare[path.name] = found
+    assert bare == {"store.py": 1}

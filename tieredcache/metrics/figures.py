@@ -17,6 +17,7 @@ from django.core.cache import caches
 from django.utils.module_loading import import_string
 
 from tieredcache.backends import LRUCache, TieredCache
+from tieredcache.locks import guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +84,7 @@ class Source:
         return self._told
 
 
-_lock = threading.RLock()  # reentrant for destructors, as all of ours
+_lock = guard(threading.RLock())
 _sources: list[Source] = []
 _settings: object = None  # what they belong to: another when CACHES is overridden
 
@@ -114,7 +115,7 @@ def _find() -> Iterator[Source]:
 
 def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 - a thread of the parent may have held it
-    _lock = threading.RLock()
+    _lock = guard(threading.RLock())
     for source in _sources:
         source.after_fork()
 

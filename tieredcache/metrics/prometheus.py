@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.signals import request_finished
 
+from tieredcache.locks import guard
 from tieredcache.metrics.figures import FIGURES, read
 
 try:
@@ -98,7 +99,7 @@ class WorkerFigures:
 
     def after_fork(self) -> None:
         """Begin at nothing in a child process, which has a file of its own."""
-        self._lock = threading.RLock()
+        self._lock = guard(threading.RLock())
         self._copied: dict[str, Counts] = {}
 
     def flush(self, *, gauges: bool = True) -> None:

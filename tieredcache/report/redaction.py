@@ -37,9 +37,7 @@ def _secrets(setting: Any, *, secret: bool = False) -> Iterator[str]:
     if isinstance(setting, str):
         if secret:
             yield setting
-        for part in {setting, *re.split("[,;]", setting)}:  # several servers may stand in one string
-            for pattern in _IN_URLS:
-                yield from pattern.findall(part)
+        yield from _in_urls(setting)
     elif secret and isinstance(setting, bytes):
         yield from (setting.decode(errors="replace"), repr(setting)[2:-1])
     elif secret and isinstance(setting, int) and not isinstance(setting, bool):
@@ -50,3 +48,9 @@ def _secrets(setting: Any, *, secret: bool = False) -> Iterator[str]:
     elif isinstance(setting, (list, tuple, set, frozenset)):
         for value in setting:
             yield from _secrets(value, secret=secret)
+
+
+def _in_urls(setting: str) -> Iterator[str]:
+    for part in {setting, *re.split("[,;]", setting)}:  # several servers may stand in one string
+        for pattern in _IN_URLS:
+            yield from pattern.findall(part)
