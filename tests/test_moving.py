@@ -8,7 +8,10 @@ import importlib.util
 import os
 import re
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from django.core.cache import caches
@@ -145,6 +148,33 @@ def test_local_timeout_0_first(answers):
     assert first != move.after
     found = differences(answers(move.before), answers(first, move.diffs))
     assert sorted(found) == ["`get(key, client=...)`", "`stats()`", "a stored value that no longer decodes"]
+
+
+def test_what_local_timeout_0_does_not_switch_off(make_cache):
+    """Two more rows, of what no single visitor sees: one thread makes a value, one reader tries a server that is down."""
+    cache = make_cache("django-redis", LOCAL_TIMEOUT=0, RETRY_AFTER=60)
+    calls, release = [], threading.Event()
+
+    def make():
+        calls.append(1)
+        release.wait(10)
+        return "made"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get_or_set, "moving", make)
+        while not calls:
+            threading.Event().wait(0.001)
+        second = pool.submit(cache.get_or_set, "moving", make)
+        while not cache._flights.other("moving")._callbacks:
+            threading.Event().wait(0.001)
+        release.set()
+        assert [first.result(10), second.result(10)] == ["made", "made"]
+    assert len(calls) == 1
+    with mock.patch.object(type(cache._reader()), "get", side_effect=ConnectionError("down")) as read:
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                cache.get("moving")
+    assert read.call_count == 1
 
 
 @every_move
