@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import uuid
 
@@ -14,6 +15,10 @@ from django.test import override_settings
 import tieredcache.backends
 import tieredcache.readers.pipelined  # noqa: F401
 from example_project import servers
+
+# Ignored where a shell has started all of this in the background, and then by what the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIERED = "tieredcache.backends.TieredCache"
 LRU = "tieredcache.backends.LRUCache"
