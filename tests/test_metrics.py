@@ -18,7 +18,7 @@ from django.core.signals import request_finished
 from django.test import override_settings
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetricReader, PeriodicExportingMetricReader
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from tests.conftest import LRU, TIERED
 from tests.test_instances import in_child
@@ -131,6 +131,21 @@ def test_flush_copies_them_outside_of_requests(site, workers):
     """At the end of a task, say; where there are no others it does nothing."""
     prometheus.flush()
     assert scraped(workers, "local") == stats_of("local")
+
+
+def test_a_flush_amid_a_flush_adds_nothing_twice(site, workers, monkeypatch):
+    """As a destructor may call it that runs there."""
+    inc = Counter.inc
+
+    def flushing(self, amount=1):
+        monkeypatch.setattr(Counter, "inc", inc)
+        prometheus.flush()
+        self.inc(amount)
+
+    monkeypatch.setattr(Counter, "inc", flushing)
+    caches["default"].get("a")
+    prometheus.flush()
+    assert scraped(workers, "default") == stats_of("default")
 
 
 def test_flush_does_nothing_outside_of_multi_process_mode(site, monkeypatch):

@@ -109,17 +109,16 @@ class WorkerFigures:
                 copied = self._copied.setdefault(alias, {})
                 for field, now in counts.items():
                     before = copied.get(field)
-                    if now == before:
+                    if now == before or not (gauges or field in self._counters):
                         continue
+                    # Noted first: a destructor that runs amid this may flush, too.
+                    copied[field] = now
                     if field in self._counters:
                         # Less than before: of a local tier made anew, because CACHES was overridden.
                         more = now if before is None or now < before else now - before
                         self._counters[field].labels(alias).inc(more)
-                    elif gauges:
-                        self._gauges[field].labels(alias).set(now)
                     else:
-                        continue
-                    copied[field] = now
+                        self._gauges[field].labels(alias).set(now)
 
 
 _workers: WorkerFigures | None = None
