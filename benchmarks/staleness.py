@@ -237,7 +237,7 @@ def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
             board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or life is None)
         # Sleeps are what makes the traffic: bursts and pauses around the bound.
         # So that reads meet copies of every age, and writes between them.
-        time.sleep(random.choice([0, 0.001, 0.01, checker.configuration.bound / 4]))  # at any moment of the bound
+        time.sleep(random.choice([0, 0.001, 0.01, checker.configuration.bound / 4]))  # bursts and pauses, as above
 
 
 def run(configuration: Configuration, url: str, seconds: float, broken: str | None) -> tuple[Board, bool]:

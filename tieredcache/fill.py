@@ -46,7 +46,7 @@ class RemoteRead(Attempt):
         self.local_key = local_key
         self.server = server
         self.probing: Failing | None = None
-        # Here, and not in Fill where they belong: to call one __init__ from another takes a hundredth of a miss.
+        # Here, and not in Fill where they belong: every miss would pay for one __init__ that calls another.
         self.timeout: float = timeout
         self.share: bool = share
         # Shared by all who read this key now. Who shares the token of an earlier reader is only more careful than needed.

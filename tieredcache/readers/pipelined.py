@@ -32,7 +32,7 @@ class PipelinedReader(Reader):
 
     mget = True  # whether one command may name many keys
 
-    # Two of them, because a list of one takes a fiftieth of a miss.
+    # Two of them, so that no miss pays for a list of one.
 
     def open(self, remote: Any, key: Any, version: Any) -> Pipe:
         """What a read needs of a remote: a connection, the key's name there, and what decodes a value."""
@@ -57,7 +57,7 @@ class PipelinedReader(Reader):
             show(remote, "get", key, MISSING, version=version)
         connection, name, decode = self.open(remote, key, version)
         try:
-            # Not as a context manager: execute() cleans up, and doing it twice takes as long as sending a command.
+            # Not as a context manager: execute() cleans up by itself, and every miss would pay for the second time.
             pipe = connection.pipeline(transaction=False)
             pipe.get(name)
             pipe.pttl(name)
