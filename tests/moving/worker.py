@@ -23,6 +23,7 @@ import io  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+import traceback  # noqa: E402
 
 import django  # noqa: E402
 
@@ -41,6 +42,8 @@ class Worker:
             try:
                 work(os.fdopen(orders), os.fdopen(answers, "w"))
                 status = 0
+            except BaseException:
+                traceback.print_exc()  # os._exit would not
             finally:
                 os._exit(status)
         os.close(orders)
@@ -118,7 +121,8 @@ def main():
             workers = {new: Worker() for new in "ab"}
             print("{}", flush=True)
         else:
-            print(workers[name].tell(line), end="", flush=True)
+            # Where it has ended, an empty line: nobody is to wait for more.
+            print(workers[name].tell(line).rstrip("\n"), flush=True)
     stop(workers)
 
 
