@@ -134,7 +134,10 @@ def without_package(session: nox.Session) -> Path:
 @nox.session
 @nox.parametrize(("python", "django", "client"), cells())
 def tests(session: nox.Session, django: str, client: str) -> None:
-    """The suite, or what of it has to do with Django and the client. Arguments after ``--`` are pytest's."""
+    """The suite, or what of it has to do with Django and the client. Arguments after ``--`` are pytest's.
+
+    Four files at a time: the tests wait for servers, workers and time-outs for more than half of their time.
+    """
     python = str(session.python)
     wheel = f"django-tieredcache[redis] @ {built('.whl').as_uri()}"
     session.install(wheel, "--group", "test", *pins(python, django, client))
@@ -143,7 +146,8 @@ def tests(session: nox.Session, django: str, client: str) -> None:
     end = tags(python, django, client)
     left_out = OF_THE_SOURCE + (OF_OTHERS if "oldest" in end else [] if end else APART)
     ignored = [f"--ignore=tests/{name}" for name in left_out]
-    session.run("python", "-X", "dev", "-m", "pytest", "--quiet", *ignored, *session.posargs)
+    four = ["--numprocesses=4", "--dist=loadfile"]
+    session.run("python", "-X", "dev", "-m", "pytest", "--quiet", *four, *ignored, *session.posargs)
 
 
 @nox.session(python=[*PYTHONS, "3.13t", "3.14t"])

@@ -93,7 +93,7 @@ def table(rows: list[list[str]]) -> str:
 
 def prepare(stack: contextlib.ExitStack) -> dict[str, str]:
     """A server and a database with everything in it, both gone when ``stack`` ends; the environment that leads to them."""
-    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=".demo-", dir=PROJECT))
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=f".demo-{os.getpid()}-", dir=PROJECT))
     url = os.environ.get("REDIS_URL")
     if url:
         say("using the server in REDIS_URL ...")

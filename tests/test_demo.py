@@ -52,7 +52,7 @@ def test_the_demo_prints_its_table():
     assert rows["remote cache only"][5].strip().endswith("% remote")
     assert rows["tiered"][5].strip().endswith("% local")
     assert not left_behind(mark)
-    assert not list(ROOT.glob(".demo-*"))
+    assert not list(ROOT.glob(f".demo-{process.pid}-*"))
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by /proc")
@@ -74,7 +74,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing(how, moment):
     process.communicate(timeout=30)
     assert process.returncode != 0
     assert not left_behind(mark)
-    assert not list(ROOT.glob(".demo-*"))
+    assert not list(ROOT.glob(f".demo-{process.pid}-*"))
 
 
 def test_a_signal_amid_the_start_of_a_server_leaves_none(monkeypatch):

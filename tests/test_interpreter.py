@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+import tieredcache
 from tests.conftest import LRU, TIERED
 from tieredcache.interpreter import require_gil
 
@@ -48,7 +50,10 @@ def make(backend, *options, python=sys.executable, code=MAKE, **environment):
 
 @pytest.fixture(scope="session")
 def free_threaded(tmp_path_factory):
-    """A free-threaded Python with what the package needs: this one, or one from the PATH, with a C compiler for lru-dict."""
+    """A free-threaded Python with the package: this one, or one from the PATH, with a C compiler for lru-dict.
+
+    What is tested may be installed, beside packages that are not built for that one: so it gets this package by itself.
+    """
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return sys.executable
     found = shutil.which("python3.14t") or shutil.which("python3.13t")
@@ -56,8 +61,13 @@ def free_threaded(tmp_path_factory):
         pytest.skip("no free-threaded Python is on the PATH")
     place = tmp_path_factory.mktemp("free-threaded")
     subprocess.run([found, "-m", "venv", place], check=True)
-    subprocess.run([place / "bin/python", "-m", "pip", "install", "--quiet", ROOT], check=True)
-    return place / "bin/python"
+    python = place / "bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *requires("django-tieredcache")], check=True)
+    found = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True
+    )
+    Path(found.stdout.strip(), "tieredcache").symlink_to(Path(tieredcache.__file__).parent)
+    return python
 
 
 @pytest.fixture
