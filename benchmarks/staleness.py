@@ -36,6 +36,7 @@ RING = 1 << 16  # the writes of a key that are remembered
 SLOTS = 16  # processes
 BINS = 60
 SPARE = 0.005  # seconds: Redis counts lives in milliseconds
+START = 60  # seconds in which a process must have begun
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def break_(what: str | None) -> None:  # noqa: C901 - three small ways
     if what == "clock":  # starts after the read
 
         def late(self: fill.Fill, value: Any, life: float | None) -> Any:
-            self._started = monotonic()
+            self.started = monotonic()
             return keep(self, value, life)
 
         fill.Fill.keep = late  # type: ignore[method-assign]
@@ -232,12 +233,12 @@ def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
         number = board.last[key] + 1
         cache.set(f"key{key}", number, timeout=life)
         board.wrote(key, number)
-        if kind == "tier":
-            seen = cache.get(f"key{key}")
-            board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or life is None)
-        # Sleeps are what makes the traffic: bursts and pauses around the bound.
-        # So that reads meet copies of every age, and writes between them.
-        time.sleep(random.choice([0, 0.001, 0.01, checker.configuration.bound / 4]))  # bursts and pauses, as above
+        # At once, and when reads that had begun before have come back.
+        for pause in (0, random.choice([0, 0.001, 0.01, checker.configuration.bound / 4])):
+            time.sleep(pause)  # what makes the traffic: bursts and pauses around the bound
+            if kind == "tier":
+                seen = cache.get(f"key{key}")
+                board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or life is None)
 
 
 def run(configuration: Configuration, url: str, seconds: float, broken: str | None) -> tuple[Board, bool]:
@@ -261,17 +262,20 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
         return process
 
     processes = [start(slot) for slot in range(len(roles))]
-    end = monotonic() + seconds
     killed = 0
     try:
+        for slot in range(1, len(roles)):  # the first only writes
+            await_reads(board, slot, 0)
+        end = monotonic() + seconds
         while monotonic() < end:
-            time.sleep(max(1.5, seconds / 8))  # a reader lives that long at least: to start, and to read
+            time.sleep(max(0.5, seconds / 8))  # what makes the traffic: readers live that long
             slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
             for number, process in enumerate(processes):
                 if number == slot:
                     os.kill(process.pid, signal.SIGKILL)
                     process.join()
                     processes[number] = start(number)
+                    await_reads(board, number, board.counts[number * 5])
                     killed += 1
                 elif not process.is_alive():
                     raise RuntimeError(f"{roles[number][1]} {roles[number][0].__name__}r died")
@@ -291,6 +295,15 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
     )
     print(histogram(board))
     return board, held
+
+
+def await_reads(board: Board, slot: int, more_than: int) -> None:
+    """Until this process has read so often: on a busy machine it takes a while to start."""
+    deadline = monotonic() + START
+    while board.counts[slot * 5] <= more_than:
+        if monotonic() > deadline:
+            raise RuntimeError(f"process {slot} has not read for {START} s")
+        time.sleep(0.01)
 
 
 def histogram(board: Board) -> str:
