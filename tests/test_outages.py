@@ -97,6 +97,22 @@ def test_one_reader_tries_and_the_rest_do_without(cache, clock, mode):
     assert cache.stats().remote_errors == 2
 
 
+@pytest.mark.parametrize("default", ["made", lambda: "made"])
+def test_what_is_made_in_an_outage_is_not_written(make_cache, clock, mode, monkeypatch, default):
+    """A write would wait for the client's time-outs, once for each look-up of a page, and leave nothing behind."""
+    cache = broken(make_cache, clock, REMOTE_ERRORS="ignore")
+    written = []
+    monkeypatch.setattr(RemoteDouble, "add", lambda self, key, *rest, **kwargs: written.append(key) or False)
+    for _ in range(3):
+        assert mode(cache).get_or_set("cold", default) == "made"
+    assert written == []
+    assert RemoteDouble.reads == 1, "the outage began with it"
+    heal()
+    clock.move(1)
+    assert mode(cache).get_or_set("cold", default) == "made"
+    assert written == ["cold"]
+
+
 def test_nobody_waits_while_one_tries(cache, clock):
     """A server that hangs holds one thread; the others are answered."""
     assert cache.get("stale") == "old"

@@ -30,9 +30,11 @@ class OncePerProcess(BaseCache):
     def _flights(self) -> Flights:
         raise NotImplementedError
 
-    @property
-    def _in_outage(self) -> bool:
-        """Whether what is made cannot be kept, because the remote is down: nobody is to wait for it then."""
+    def is_out(self, key: Any, version: Any = None) -> bool:  # noqa: ARG002 - of a remote
+        """Whether what is made for ``key`` cannot be kept, because its server is down.
+
+        Then nobody is to wait for it, nor for a write, which would last as long as the client's time-outs.
+        """
         return False
 
     def local_key(self, key: Any, version: Any = None) -> Hashable:
@@ -47,11 +49,13 @@ class OncePerProcess(BaseCache):
         """
         unkept = False
         while (value := self.get(key, _NOTHING, version)) is _NOTHING:
+            if self.is_out(key, version):
+                return default() if callable(default) else default
             if not callable(default):
                 return self._add(key, default, timeout, version)
             made = self.local_key(key, version)
             flight = self._flights.other(made)
-            if unkept or self._in_outage or (flight is not None and not wait(flight)):
+            if unkept or (flight is not None and not wait(flight)):
                 return self._add(key, default(), timeout, version)
             if flight is not None:
                 unkept = flight.made
@@ -70,11 +74,13 @@ class OncePerProcess(BaseCache):
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
         unkept = False
         while (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
+            if self.is_out(key, version):
+                return await _result(default()) if callable(default) else default
             if not callable(default):
                 return await self._aadd(key, default, timeout, version)
             made = self.local_key(key, version)
             flight = self._flights.other(made)
-            if unkept or self._in_outage or (flight is not None and not await await_(flight)):
+            if unkept or (flight is not None and not await await_(flight)):
                 return await self._aadd(key, await _result(default()), timeout, version)
             if flight is not None:
                 unkept = flight.made
