@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from asgiref.sync import SyncToAsync
 
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _after_fork_in_child() -> None:
     _waiting = guard(threading.RLock())
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)
 
 
 class Flight:

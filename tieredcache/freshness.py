@@ -11,7 +11,6 @@ import contextvars
 import functools
 import inspect
 import math
-import os
 import threading
 from contextlib import contextmanager
 from time import monotonic as clock
@@ -19,6 +18,7 @@ from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieredcache.entries import NEVER
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _after_fork_in_child() -> None:
     _count(sum(demand.active for demand in _demands.get()) - _demanding)
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)
 
 
 def _seconds(max_age: Any) -> float:

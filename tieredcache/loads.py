@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable, Generator
@@ -25,6 +24,7 @@ from django.core.signals import setting_changed
 from tieredcache.entries import NEVER, UNKNOWN
 from tieredcache.failures import describe, without_frames
 from tieredcache.flights import Flights, await_, in_event_loop, wait
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 from tieredcache.sources import hashable, row_class
 
@@ -287,5 +287,5 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
             table.unbind()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)
 setting_changed.connect(_settings_changed)

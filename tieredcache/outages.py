@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import threading
 import weakref
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Final
 
 from tieredcache.failures import Swallowed, cause, describe, outage_class, without_frames
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 from tieredcache.stats import Counter
 
@@ -251,4 +251,4 @@ def _after_fork_in_child() -> None:
         gate.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)

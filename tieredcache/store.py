@@ -17,7 +17,6 @@ rules keep that from happening, and the rest of the package may rely on them:
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import weakref
@@ -27,6 +26,7 @@ from lru import LRU
 
 from tieredcache.entries import BareEntry
 from tieredcache.flights import Flights
+from tieredcache.forks import in_child
 from tieredcache.interpreter import require_gil
 from tieredcache.locks import guard
 from tieredcache.stats import Counter
@@ -210,4 +210,4 @@ def _after_fork_in_child() -> None:
         store.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)

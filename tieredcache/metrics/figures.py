@@ -8,7 +8,6 @@ And what was counted before a fork is told by the parent alone.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -17,6 +16,7 @@ from django.core.cache import caches
 from django.utils.module_loading import import_string
 
 from tieredcache.backends import LRUCache, TieredCache
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 
 if TYPE_CHECKING:
@@ -120,4 +120,4 @@ def _after_fork_in_child() -> None:
         source.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)

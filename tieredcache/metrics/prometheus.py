@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.signals import request_finished
 
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 from tieredcache.metrics.figures import FIGURES, read
 
@@ -139,4 +140,4 @@ def _after_fork_in_child() -> None:
         _workers.after_fork()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child, before=_before_fork)
