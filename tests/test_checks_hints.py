@@ -57,7 +57,7 @@ def lead(settings, hint):
 
 
 def name_a_cookie(settings, hint):
-    assert hint == "TIEREDCACHE_COOKIE_NAME: Set it to the name of a cookie."
+    assert hint == "TIEREDCACHE_COOKIE_NAME: Set it to the name of a cookie: letters, digits, '_' and '-'."
     settings["TIEREDCACHE_COOKIE_NAME"] = "mine"
 
 

@@ -132,6 +132,7 @@ def test_listed_twice():
     [
         ("TIEREDCACHE_COOKIE_NAME", 5),
         ("TIEREDCACHE_COOKIE_NAME", ""),
+        ("TIEREDCACHE_COOKIE_NAME", "a;b"),
         ("TIEREDCACHE_CLOCK_MARGIN", -1),
         ("TIEREDCACHE_CLOCK_MARGIN", "1"),
     ],

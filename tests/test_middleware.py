@@ -224,6 +224,7 @@ def test_no_cached_page_carries_the_cookie(cache, wall):
     [
         {"TIEREDCACHE_COOKIE_NAME": 5},
         {"TIEREDCACHE_COOKIE_NAME": ""},
+        {"TIEREDCACHE_COOKIE_NAME": "my cookie"},
         {"TIEREDCACHE_CLOCK_MARGIN": -1},
         {"TIEREDCACHE_CLOCK_MARGIN": "1"},
         {"TIEREDCACHE_CLOCK_MARGIN": True},

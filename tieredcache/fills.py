@@ -34,6 +34,9 @@ class Fills(RemoteRead):
             fill.release()
 
     def failed(self, error: BaseException) -> bool:
+        if not self._asking:  # it was not the remote's read that failed, but the making of a key
+            self.settle(tried=False)
+            return False
         servers: dict[Hashable, Fill] = {}
         for fill in self._asking:
             servers.setdefault(fill.server(), fill)  # the first was let through for the others

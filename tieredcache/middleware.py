@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from http.cookies import CookieError, SimpleCookie
 from time import monotonic as clock
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from tieredcache.freshness import demanding, noting_writes
 from tieredcache.options import Mistake
-from tieredcache.registry import longest_timeout, make_tiers
+from tieredcache.registry import longest_bound, make_tiers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -38,7 +39,12 @@ def _setting(name: str, default: Any, kind: type | tuple[type, ...], remedy: str
 
 def cookie_name() -> str:
     """``TIEREDCACHE_COOKIE_NAME``; raises ``ImproperlyConfigured`` where it is none."""
-    name: str = _setting("TIEREDCACHE_COOKIE_NAME", "tieredcache_written", str, "Set it to the name of a cookie.")
+    remedy = "Set it to the name of a cookie: letters, digits, '_' and '-'."
+    name: str = _setting("TIEREDCACHE_COOKIE_NAME", "tieredcache_written", str, remedy)
+    try:
+        SimpleCookie()[name] = ""
+    except CookieError:
+        raise Mistake(f"TIEREDCACHE_COOKIE_NAME is {name!r}", remedy) from None
     return name
 
 
@@ -50,7 +56,7 @@ def clock_margin() -> float:
 
 
 def _stream(response: Any, since: float) -> None:
-    """Demand as much of a body that is made while it is sent: of each step, because others run between them."""
+    """Apply the demand to a streamed body too, around each chunk: other code runs in between."""
     content = response.streaming_content
 
     def steps() -> Iterator[Any]:
@@ -79,8 +85,8 @@ class ReadYourWritesMiddleware:
 
     The response to a request with an unsafe method that wrote carries a signed cookie with the time of the write. A request
     that brings it is served with all local copies ignored that were read before that time. It lives as long as the longest
-    local timeout, past which nobody is served anything older anyway. A GET that writes sets nothing: its response may be
-    cached by others.
+    staleness bound; what ``STALE_IF_ERROR`` serves past that, in an outage, may be older. A GET that writes sets nothing:
+    its response may be cached by others.
 
     ``TIEREDCACHE_COOKIE_NAME``: the cookie's name (default ``"tieredcache_written"``). ``TIEREDCACHE_CLOCK_MARGIN``: seconds
     by which the clocks of two servers may differ (default 1). A mistake in either raises ``ImproperlyConfigured``. Put it
@@ -94,7 +100,7 @@ class ReadYourWritesMiddleware:
         self.get_response = get_response
         self._name = cookie_name()
         self._margin = clock_margin()
-        make_tiers()  # all of them: the cookie lives for the longest of their local timeouts
+        make_tiers()  # all of them: the cookie lives for the longest of their bounds
         self._signer = Signer(salt="tieredcache.middleware")
         self._async = iscoroutinefunction(get_response)
         if self._async:
@@ -129,7 +135,7 @@ class ReadYourWritesMiddleware:
             return None
         ago = wall_clock() - written
         # From before the bound, from a time to come, or no time at all.
-        if not -self._margin <= ago <= longest_timeout() + self._margin:
+        if not -self._margin <= ago <= longest_bound() + self._margin:
             return None
         # The other server's clock may have been ahead, and the write that much longer ago than it seems, or less long.
         since: float = clock() - ago + self._margin
@@ -140,7 +146,7 @@ class ReadYourWritesMiddleware:
             response.set_cookie(
                 self._name,
                 self._signer.sign(f"{writes[0]:.6f}"),
-                max_age=math.ceil(longest_timeout()),
+                max_age=math.ceil(longest_bound()),
                 secure=request.is_secure(),
                 httponly=True,
                 samesite="Lax",

@@ -145,7 +145,7 @@ class LRUCache(Inline):
             return False
         if entry.deadline > clock():
             return True
-        self._remove(made, entry)
+        self._remove_expired(made, entry)
         return False
 
     # --- writes ---
@@ -213,7 +213,8 @@ class LRUCache(Inline):
             with store.locked:
                 if store.index.get(made) is entry and entry.value is old:
                     entry.value = new
-                    self._promote(made, entry)
+                    if not store.busy:  # amid a change the entry may not be there yet
+                        store.lru[made] = entry
                     return new
 
     def delete(self, key: Any, version: Any = None) -> bool:
@@ -289,25 +290,17 @@ class LRUCache(Inline):
                     return True
                 # A destructor has put one there this moment.
 
-    def _promote(self, key: Hashable, entry: BareEntry) -> None:
-        store = self._store
-        if not store.busy:  # amid a change the entry may not be there yet
-            store.lru[key] = entry
-
     def _expire(self, key: Hashable, entry: BareEntry) -> None:
         self._store.duds.add()
         self._store.misses.add()
         self._store.expired.add()
-        self._remove(key, entry, expired=True)
+        self._remove_expired(key, entry)
 
-    def _remove(self, key: Hashable, entry: BareEntry, *, expired: bool = False) -> bool:
-        """Take ``entry`` out, with ``expired`` only if it still is; whether it was alive."""
+    def _remove_expired(self, key: Hashable, entry: BareEntry) -> None:
+        """Take ``entry`` out, unless a writer has given it a new deadline since it was looked at."""
         dropped: list[Any] = []
         store = self._store
         with store.locked:
-            alive = entry.deadline > clock()
-            if store.index.get(key) is not entry or (expired and alive):
-                return False
-            entry.deadline = NEVER
-            store.unlink(key, entry, dropped)
-        return alive
+            if store.index.get(key) is entry and not entry.deadline > clock():
+                entry.deadline = NEVER
+                store.unlink(key, entry, dropped)
