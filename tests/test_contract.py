@@ -285,8 +285,8 @@ def test_the_clock_starts_before_the_remote_read_is_sent(make_cache, clock, mode
     monkeypatch.setattr(RemoteDouble, "_read", lambda self: clock.move(3))
     mode(cache).get("one")
     mode(cache).get_many(["many"])
-    assert cache.local.deadline("one") == clock() - 1
-    assert cache.local.deadline("many") == clock() + 2
+    assert cache.local.times("one").deadline == clock() - 1
+    assert cache.local.times("many").deadline == clock() + 2
 
 
 def test_jitter_only_shortens(make_cache, clock):
@@ -295,7 +295,7 @@ def test_jitter_only_shortens(make_cache, clock):
     keys = [f"key{number}" for number in range(200)]
     cache.set_many(dict.fromkeys(keys, 1))
     cache.get_many(keys)
-    lives = [cache.local.deadline(key) - clock() for key in keys]
+    lives = [cache.local.times(key).deadline - clock() for key in keys]
     assert 5 <= min(lives) < 6
     assert 9 < max(lives) <= 10
 

@@ -8,6 +8,7 @@ import inspect
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -148,6 +149,24 @@ def test_a_child_forked_amid_a_change_goes_on(kind, make_cache, make_lru):
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_system_without_fork():
+    """Windows has none; there is nothing to make anew then."""
+    code = """
+import os
+del os.fork, os.register_at_fork
+from django.conf import settings
+tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"}
+remote = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+settings.configure(CACHES={"default": tiered, "remote": remote})
+import tieredcache.lookups, tieredcache.metrics.prometheus, tieredcache.middleware
+from django.core.cache import cache
+cache.set("key", 1)
+print(cache.get("key"), cache.get("key"), cache.stats().hits)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("1 1 1\n", "")
+
+
 def test_children_do_not_share_random_state(make_cache):
     """Two children draw different jitter, and the parent another."""
     tier = make_cache()._tier
@@ -273,6 +292,22 @@ def test_subclasses(make_cache):
     other = type(loud)("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 5}})
     assert other.get("key") == "TEXT"
     assert other.stats().hits == 0
+
+
+def test_an_instance_is_of_its_class_from_the_start(make_cache):
+    """One whose class was changed would take half as long again for a hit: CPython does not specialise calls on it."""
+    assigned = []
+
+    class Watched(TieredCache):
+        def __setattr__(self, name, value):
+            assigned.append(name)
+            super().__setattr__(name, value)
+
+    make_cache("locmem")
+    cache = Watched("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 60}})
+    assert "get" in vars(type(cache))
+    assert "_tier" in assigned
+    assert "__class__" not in assigned
 
 
 def test_an_instance_can_be_copied_and_inspected(make_cache):

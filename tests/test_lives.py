@@ -28,7 +28,7 @@ pytestmark = [
 
 
 def left(cache, key, clock):
-    return cache.local.deadline(key) - clock()
+    return cache.local.times(key).deadline - clock()
 
 
 @every_telling_remote
@@ -188,10 +188,10 @@ def test_a_remote_with_only_ttl_is_asked_in_seconds(make_cache, clock, mode, mon
     for key, expected in [("two", 1.5), ("none", 60), ("minus-one", 60), ("gone", None), ("minus-two", None)]:
         cache.remote.set(key, 1)
         assert mode(cache).get(key) == 1
-        assert cache.local.deadline(key) == (clock() + expected if expected else float("-inf"))
+        assert cache.local.times(key).deadline == (clock() + expected if expected else float("-inf"))
         cache.local.clear()
         assert mode(cache).get_many([key]) == {key: 1}
-        assert cache.local.deadline(key) == (clock() + expected if expected else float("-inf"))
+        assert cache.local.times(key).deadline == (clock() + expected if expected else float("-inf"))
 
 
 def test_no_life_is_asked_for_what_is_not_kept(make_cache, mode, monkeypatch):

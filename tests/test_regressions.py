@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 import redis
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from tests.conftest import LRU, TIERED
 from tests.doubles import RemoteDouble
 from tieredcache import fresh
+from tieredcache.backends import lru
+from tieredcache.readers.base import Reader
+from tieredcache.registry import longest_bound, make_tiers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -118,9 +122,190 @@ def test_a_chain_keeps_nothing_for_longer_than_what_it_read(clock, monkeypatch):
             return value
 
         monkeypatch.setattr(type(middle), "get", slow)
-        value, life, _ = top._reader().get(middle, "key", None)
+        value, life, *_ = top._reader().get(middle, "key", None)
         assert value == 1
         assert life == 0
+
+
+def test_a_chain_knows_how_old_its_copies_are(clock, mode):
+    """From when the remote was read, not from when the tier below was: else a demand is met by what is older."""
+    with override_settings(CACHES=chain(LOCAL_TIMEOUT=100)):
+        top, middle = mode(caches["default"]), mode(caches["middle"])
+        caches["remote"].set_many({"key": "old", "many": "old"})
+        middle.get_many(["key", "many"])
+        clock.move(2)
+        caches["remote"].set_many({"key": "new", "many": "new"})
+        assert top.get("key") == "old"
+        assert top.get_many(["many"]) == {"many": "old"}
+        clock.move(1)
+        with fresh(max_age=2):
+            assert top.get("key") == "new"
+            assert top.get_many(["many"]) == {"many": "new"}
+        assert caches["default"].stats().hits == 0
+
+
+def test_a_chain_takes_no_old_answer_for_a_new_one(clock, monkeypatch):
+    """Below, a copy past its deadline is served while another reader refills it: what was served is as old as it was."""
+    with override_settings(CACHES=chain(LOCAL_TIMEOUT=5, STALE_WHILE_REVALIDATE=60)):
+        top, middle = caches["default"], caches["middle"]
+        caches["remote"].set("key", "old")
+        middle.get("key")
+        caches["remote"].set("key", "new")
+        clock.move(6)
+        middle._tier.tokens[middle.local_key("key")] = [None]  # of the reader that refills
+        get = type(middle).get
+
+        def served_while_refilled(self, key, *rest):
+            value = get(self, key, *rest)
+            monkeypatch.setattr(type(middle), "get", get)
+            middle._tier.tokens.clear()
+            with fresh():
+                get(middle, key)
+            return value
+
+        monkeypatch.setattr(type(middle), "get", served_while_refilled)
+        assert top.get("key") == "old"
+        assert middle.get("key") == "new"
+        with fresh(max_age=3):
+            assert top.get("key") == "new"
+
+
+def test_the_bound_of_a_chain_is_the_sum(clock):
+    """For which the middleware's cookie lives."""
+    with override_settings(CACHES=chain(LOCAL_TIMEOUT=30, STALE_WHILE_REVALIDATE=1)):
+        make_tiers()
+        assert longest_bound() == 62
+
+
+class Foreign(LocMemCache):
+    """A backend of somebody else's that says how it is read, as ours does."""
+
+    made = 0
+    tieredcache_reader = Reader()
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        type(self).made += 1
+
+
+def test_only_tiers_are_made_before_they_are_used():
+    """Not whatever names a reader."""
+    with override_settings(CACHES={"default": {"BACKEND": f"{__name__}.Foreign"}}):
+        make_tiers()
+    assert Foreign.made == 0
+
+
+def refuse(key, prefix, version):
+    """A KEY_FUNCTION that asks a server, which is down for some keys."""
+    if key in refused:
+        raise ConnectionError(key)
+    return f"{prefix}:{version}:{key}"
+
+
+refused: set[str] = set()
+
+
+async def test_a_key_that_cannot_be_made_is_no_miss(make_cache, mode):
+    """What raises before the remote is asked is raised, by get_many as by get, and begins no outage."""
+    cache = make_cache({**LOCMEM, "LOCATION": uuid.uuid4().hex, "KEY_FUNCTION": refuse}, REMOTE_ERRORS="ignore")
+    cache.set_many({"a": 1, "b": 2, "c": 3})
+    refused.add("b")
+    try:
+        for keys in (["b", "a"], ["a", "b", "c"]):
+            with pytest.raises(ConnectionError):
+                cache.get_many(keys)
+            with pytest.raises(ConnectionError):
+                await cache.aget_many(keys)
+    finally:
+        refused.clear()
+    assert cache.get_many(["a", "b"]) == {"a": 1, "b": 2}
+    assert not cache._tier.tokens
+    assert not cache.local.in_outage
+
+
+class PickledOnce:
+    """A value that a remote can hold, and the local tier cannot keep."""
+
+    pickled = 0
+
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        if type(self).pickled >= 3:
+            raise TypeError("no more")
+        type(self).pickled += 1
+        return type(self), (self.name,)
+
+
+def test_what_a_demand_has_learned_is_not_forgotten(make_cache, mode, clock):
+    """Its answer cannot be kept, but the older copy goes: the next read is not taken back behind it."""
+    cache = make_cache("locmem", LOCAL_TIMEOUT=60)
+    cache.set_many({"gone": "old", "many": "old"})
+    cache.get_many(["gone", "many"])
+    clock.move(1)
+    cache.remote.delete_many(["gone", "many"])
+    PickledOnce.pickled = 0
+    cache.remote.set("value", PickledOnce("old"))  # pickled once by the remote, and once by the fill
+    assert cache.get("value").name == "old"
+    cache.remote.set("value", PickledOnce("new"))
+    clock.move(1)
+    with fresh():
+        assert mode(cache).get("gone") is None
+        assert mode(cache).get_many(["many"]) == {}
+        assert mode(cache).get("value").name == "new"
+    assert mode(cache).get("gone") is None
+    assert mode(cache).has_key("gone") is False
+    assert mode(cache).get_many(["many"]) == {}
+    assert mode(cache).get("value").name == "new"
+
+
+def lower(key, prefix, version):
+    return f"{prefix}:{version}:{key.lower()}"
+
+
+def test_a_stale_copy_that_has_two_names_is_refilled(make_cache, clock):
+    """The reader that it sends may know it by a name that is never kept; it leaves no token, so the next is sent too."""
+    remote = {**LOCMEM, "LOCATION": uuid.uuid4().hex, "KEY_FUNCTION": lower}
+    cache = make_cache(remote, LOCAL_TIMEOUT=5, LOCAL_TIMEOUTS={"tmp:": 0}, STALE_WHILE_REVALIDATE=60, JITTER=0)
+    cache.set("TMP:a", "old")
+    assert cache.get("TMP:a") == "old"
+    cache.remote.set("TMP:a", "new")
+    clock.move(6)
+    assert cache.get("tmp:a") == "new"
+    assert not cache._tier.tokens
+    assert cache.get("TMP:a") == "new"
+
+
+def test_one_prefix_at_a_time(make_cache, mode):
+    """LOCAL_TIMEOUT 0 keeps nothing but what LOCAL_TIMEOUTS names, as the page on adopting says."""
+    cache = make_cache("locmem", LOCAL_TIMEOUT=0, LOCAL_TIMEOUTS={"geo.": 600})
+    cache.set_many({"geo.country": "GB", "other": "x"})
+    for _ in range(2):
+        assert mode(cache).get_many(["geo.country", "other"]) == {"geo.country": "GB", "other": "x"}
+        assert mode(cache).get("geo.country") == "GB"
+        assert mode(cache).get("other") == "x"
+    assert cache.stats().hits == 3
+    assert len(cache.local) == 1
+
+
+def test_looking_for_a_key_takes_nothing_away_that_was_set_meanwhile(monkeypatch):
+    """``key in cache`` finds it expired; before it is taken out, another thread sets it anew."""
+    with override_settings(CACHES={"default": {"BACKEND": LRU, "LOCATION": uuid.uuid4().hex}}):
+        cache = caches["default"]
+        cache.set("key", "old", 60)
+        cache._store.index["key"].deadline = 0
+        real = lru.clock
+
+        def clock():
+            monkeypatch.setattr(lru, "clock", real)
+            now = real()
+            cache.set("key", "new", 60)
+            return now
+
+        monkeypatch.setattr(lru, "clock", clock)
+        assert not cache.has_key("key")  # it was looked at before it was set
+        assert cache.get("key") == "new"
 
 
 def test_writes_anywhere_in_a_chain_are_seen_everywhere():
@@ -140,7 +325,7 @@ def test_herd_clients_keep_longer_than_they_serve(kind, make_cache, clock, mode)
     cache = make_cache(kind, LOCAL_TIMEOUT=60, JITTER=0)
     cache.set("key", 1, timeout=3)
     assert mode(cache).get("key") == 1
-    assert 1 < cache.local.deadline("key") - clock() <= 3
+    assert 1 < cache.local.times("key").deadline - clock() <= 3
     assert mode(cache).get_many(["key"]) == {"key": 1}
 
 
@@ -361,7 +546,7 @@ def test_a_remote_with_async_lives(make_cache, monkeypatch, clock):
     cache.remote.set_many({"key": 1, "shy": 2})
     assert asyncio.run(cache.aget("key")) == 1
     assert asyncio.run(cache.aget_many(["key", "shy"])) == {"key": 1, "shy": 2}
-    assert cache.local.deadline("key") == clock() + 3
+    assert cache.local.times("key").deadline == clock() + 3
     assert len(cache.local) == 1
 
 

@@ -62,7 +62,7 @@ def test_copies_made_in_frozen_time_outlive_it():
     """Their deadlines are those of another clock: clear the local tier when the time thaws."""
     with freeze_time("2030-01-01"):
         learn("key")
-    assert cache.local.deadline("key") > monotonic() + 1e6
+    assert cache.local.times("key").deadline > monotonic() + 1e6
     assert cache.get("key") == "old"
     cache.local.clear()
     assert cache.get("key") == "new"
@@ -74,7 +74,7 @@ def test_freezegun_can_leave_the_package_alone():
         learn("key")
         now.tick(60)
         assert cache.get("key") == "old"
-    assert cache.local.deadline("key") < monotonic() + 60
+    assert cache.local.times("key").deadline < monotonic() + 60
 
 
 def test_time_machine_leaves_deadlines_alone():
@@ -83,7 +83,7 @@ def test_time_machine_leaves_deadlines_alone():
         learn("key")
         now.shift(60)
         assert cache.get("key") == "old"
-        assert cache.local.deadline("key") < monotonic() + 60
+        assert cache.local.times("key").deadline < monotonic() + 60
 
 
 def test_patch_the_object_not_the_class():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pickle import loads
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
 class _Sentinel:
@@ -30,6 +30,18 @@ UNREADABLE: Final = _Sentinel("UNREADABLE")
 
 UNKNOWN: Final = _Sentinel("UNKNOWN")
 """The local tier cannot answer: ask the remote tier."""
+
+
+class Times(NamedTuple):
+    """Monotonic times of an entry, in seconds. ``deadline``: its real one, or ``NEVER``. ``expires``: the remote entry's."""
+
+    read_at: float
+    deadline: float
+    expires: float
+
+
+NO_TIMES: Final = Times(NEVER, NEVER, NEVER)
+"""Where there is no entry."""
 
 
 class BareEntry:

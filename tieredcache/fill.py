@@ -34,7 +34,7 @@ class RemoteRead(Attempt):
         tier: LocalTier,
         local_key: Hashable,
         server: Callable[[], Hashable],
-        timeout: float = 0,
+        timeout: float | None = None,
         *,
         share: bool = False,
     ) -> None:
@@ -47,10 +47,12 @@ class RemoteRead(Attempt):
         self.server = server
         self.probing: Failing | None = None
         # Here, and not in Fill where they belong: every miss would pay for one __init__ that calls another.
-        self.timeout: float = timeout
+        self.timeout: float = timeout or 0
         self.share: bool = share
         # Shared by all who read this key now. Who shares the token of an earlier reader is only more careful than needed.
-        self._token = tier.tokens.setdefault(local_key, [None]) if timeout else None
+        # What is never kept needs none, unless the stale copy of another name for the key has sent this reader, by a token.
+        tokened = timeout or (timeout is not None and tier.options.stale_while_revalidate)
+        self._token = tier.tokens.setdefault(local_key, [None]) if tokened else None
         self.started: float = clock()
 
     def __enter__(self) -> Self:
@@ -150,12 +152,13 @@ class Fill(RemoteRead):
             self.answer = MISSING
         return self.answer is not UNKNOWN
 
-    def keep(self, value: Any, life: Any, expires: float | None = None) -> None:
+    def keep(self, value: Any, life: Any, expires: float | None = None, read_at: float = FOREVER) -> None:
         """Count what the remote tier answered and keep it if it may be kept.
 
         ``life``: seconds until the remote entry expires; ``None``: it does not, or the remote cannot tell. With
         ``UNREADABLE``: the error of the decoder, or ``None`` for one that the remote has swallowed. ``expires``: the
         monotonic time at which it does, where that is another: where the remote is a tier, whose copies live shorter.
+        ``read_at``: the monotonic time at which that tier read it, if it did so earlier.
         """
         tier, self.answer = self._tier, MISSING
         if value is UNREADABLE:
@@ -176,7 +179,7 @@ class Fill(RemoteRead):
             tier.misses.add()
             timeout = min(timeout, tier.options.miss_timeout)
             if not timeout:
-                self._drop_expired()
+                self._drop_older()
                 return
         else:
             tier.remote_hits.add()
@@ -186,21 +189,23 @@ class Fill(RemoteRead):
             timeout = life
         if expires is None:
             expires = FOREVER if life is None else self.started + life
-        if not (timeout > 0 and self._store(value, self.started + timeout, expires)):
+        read_at = min(self.started, read_at)
+        if not (timeout > 0 and self._store(value, self.started + timeout, expires, read_at)):
             tier.skipped.add()
+            self._drop_older()
 
-    def _store(self, value: Any, deadline: float, expires: float) -> bool:
+    def _store(self, value: Any, deadline: float, expires: float, read_at: float) -> bool:
         entry: Entry
         if value is MISSING:
-            entry = AbsentEntry(None, self.started)
+            entry = AbsentEntry(None, read_at)
         elif self.share or is_immutable(value):
-            entry = Entry(value, self.started, expires)
+            entry = Entry(value, read_at, expires)
         else:
             try:
                 pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
                 return False
-            entry = PickledEntry(pickled, self.started, expires)
+            entry = PickledEntry(pickled, read_at, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
         return bool(self._tier.within(self._publish, entry, deadline, dropped))
 
@@ -219,8 +224,9 @@ class Fill(RemoteRead):
         entry.publish(deadline)
         return True
 
-    def _drop_expired(self) -> None:
+    def _drop_older(self) -> None:
+        """What was read before this answer, which is not kept: served again, it would take its readers back."""
         entry = self._tier.index.get(self.local_key)
-        if entry is not None and not entry.is_live(clock()):
+        if entry is not None and entry.read_at < self.started:
             entry.kill()
             self._tier.drop(self.local_key, entry)

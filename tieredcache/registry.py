@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache import caches
 from django.utils.module_loading import import_string
 
+from tieredcache.forks import in_child
 from tieredcache.locks import guard
 from tieredcache.options import Complaint, read_tiered_options
 from tieredcache.outages import Gate
+from tieredcache.readers.chained import ChainReader
 from tieredcache.tier import LocalTier
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _on_trial: ContextVar[bool] = ContextVar("tieredcache_on_trial", default=False)
 
 
 def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> LocalTier:
-    """The local tier for an alias, made and validated at its first sight; raises ``ImproperlyConfigured``.
+    """The local tier for an alias, made and validated the first time that it is used; raises ``ImproperlyConfigured``.
 
     ``backend``: the class whose aliases may not form a circle. Tiers do not survive a change of ``CACHES`` (which only tests
     do): the same alias may lead to another server then.
@@ -71,9 +72,21 @@ def _made() -> set[str]:
     return {alias for alias in caches.settings if hasattr(made, alias)}
 
 
-def longest_timeout() -> float:
-    """Seconds of the longest local timeout of all tiers made so far: past it nobody is served what has been replaced."""
-    return max((tier.options.longest_timeout for tier in list(_tiers.values())), default=0)
+def longest_bound() -> float:
+    """Seconds of the longest staleness bound of all tiers made so far: past it nobody is served what has been replaced.
+
+    Over a chain it is the sum, because a tier may keep what the one below has served past its own deadline.
+    """
+    return max((sum(each.options.longest_timeout for each in _chain(tier)) for tier in list(_tiers.values())), default=0)
+
+
+def _chain(tier: LocalTier | None) -> Iterator[LocalTier]:
+    """``tier``, and those below it."""
+    while tier is not None:
+        yield tier
+        params = dict(caches.settings[tier.remote_alias])
+        params.pop("BACKEND")
+        tier = _tiers.get((params.pop("LOCATION", ""), repr(params)))
 
 
 def make_tiers() -> None:
@@ -81,7 +94,7 @@ def make_tiers() -> None:
     for alias in caches.settings:
         with contextlib.suppress(Exception):  # a mistake in one that nobody may ever use is not ours to tell here
             backend = import_string(caches.settings[alias]["BACKEND"])
-            if hasattr(backend, "tieredcache_reader"):
+            if isinstance(getattr(backend, "tieredcache_reader", None), ChainReader):
                 caches[alias]
 
 
@@ -151,4 +164,4 @@ def _after_fork_in_child() -> None:
     _lock = guard(threading.RLock())
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+in_child(_after_fork_in_child)

@@ -59,7 +59,7 @@ class LocalTier(Store[Entry]):
     def __init__(self, options: TieredOptions, siblings: list[LocalTier], remote: str, gate: Gate) -> None:
         self.options = options
         self.gate = gate
-        self._remote = remote  # its alias, for messages
+        self.remote_alias = remote
         self.siblings = siblings  # the tiers of this process over the same remote, this one among them
         siblings.append(self)
         self.reader: Reader | None = None  # known with the first remote instance, as are home, prefix and packages
@@ -154,7 +154,9 @@ class LocalTier(Store[Entry]):
             self.undecodable.clear()  # bounded; who comes again is told of again
         self.undecodable[local_key] = None
         name = local_key[0] if isinstance(local_key, tuple) else local_key
-        logger.warning("%r in the remote cache %r does not decode, and is a miss: %s.", name, self._remote, describe(error))
+        logger.warning(
+            "%r in the remote cache %r does not decode, and is a miss: %s.", name, self.remote_alias, describe(error)
+        )
 
     def has(self, local_key: Hashable) -> bool | None:
         """Whether the key exists, as far as the local tier knows; ``None`` where it does not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieredcache.entries import NEVER
+from tieredcache.entries import NO_TIMES, Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -36,12 +36,7 @@ class Local:
         """Whether the remote could not be read when it was tried last."""
         return self._tier.gate.outage is not None
 
-    def deadline(self, key: Any, version: Any = None) -> float:
-        """The monotonic time until which the local copy of ``key`` is served; in the past where there is none."""
+    def times(self, key: Any, version: Any = None) -> Times:
+        """When the local copy of ``key`` was read, and until when it is served; all in the past where there is none."""
         entry = self._tier.index.get(self.local_key(key, version))
-        return NEVER if entry is None else entry.served_until
-
-    def expires(self, key: Any, version: Any = None) -> float:
-        """The monotonic time at which the remote entry of the local copy expires; in the past where there is none."""
-        entry = self._tier.index.get(self.local_key(key, version))
-        return NEVER if entry is None else entry.expires
+        return NO_TIMES if entry is None else Times(entry.read_at, entry.served_until, entry.expires)

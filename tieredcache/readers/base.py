@@ -20,8 +20,8 @@ from tieredcache.outages import WHOLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-# What Fill.keep takes: a value, and how long it lives.
-Answer: TypeAlias = "tuple[Any, float | Exception | None] | tuple[Any, float, float]"
+# What Fill.keep takes: a value, and how long it lives; from a tier, when it expires and when it was read, too.
+Answer: TypeAlias = "tuple[Any, float | Exception | None] | tuple[Any, float, float, float]"
 
 # What decoding raises where a class is gone or has changed since the value was written, or a file is torn: what the pickle
 # module documents, and what constructors and __setstate__ raise most. The remote's own errors are others, but for the key's.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic as clock
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import MISSING, NEVER, UNREADABLE
 from tieredcache.failures import Swallowed
@@ -12,11 +12,8 @@ from tieredcache.readers.base import Reader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tieredcache.entries import Times
     from tieredcache.readers.base import Answer
-
-
-Times: TypeAlias = "tuple[float, float]"
-_NO_COPY: Final[Times] = (NEVER, NEVER)
 
 
 class ChainReader(Reader):
@@ -41,23 +38,23 @@ class ChainReader(Reader):
         return bool(found)
 
     def get(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
-        before = _ahead(remote, key, version)
+        before = _served(remote, key, version)
         return self._answer(remote, key, version, before, remote.get(key, MISSING, version))
 
     async def aget(self, remote: Any, key: Any, version: Any, *, life: bool = True) -> Answer:
-        before = _ahead(remote, key, version)
+        before = _served(remote, key, version)
         return self._answer(remote, key, version, before, await remote.aget(key, MISSING, version))
 
     def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
         if len(set(keys)) < len(keys):
             return [self.get(remote, key, version) for key in keys]
-        before = [_ahead(remote, key, version) for key in keys]
+        before = [_served(remote, key, version) for key in keys]
         return self._answers(remote, keys, version, before, remote.get_many(keys, version))
 
     async def aget_many(self, remote: Any, keys: Sequence[Any], version: Any, *, life: bool = True) -> list[Answer]:
         if len(set(keys)) < len(keys):
             return [await self.aget(remote, key, version) for key in keys]
-        before = [_ahead(remote, key, version) for key in keys]
+        before = [_served(remote, key, version) for key in keys]
         return self._answers(remote, keys, version, before, await remote.aget_many(keys, version))
 
     def _answers(
@@ -69,16 +66,21 @@ class ChainReader(Reader):
         ]
 
     def _answer(self, remote: Any, key: Any, version: Any, before: Times, value: Any) -> Answer:
-        # What was below before the read has answered it, and may have been replaced since by what lives longer. Absence is
-        # an answer too: what the tier below remembers of it must not be remembered anew.
-        deadline, expires = before if before is not _NO_COPY else _ahead(remote, key, version)
-        if value is MISSING and deadline is NEVER:
+        # A copy that was served below before the read has answered it, and may have been replaced since by one that lives
+        # longer: so the times are those of before. Absence is an answer too: what the tier below remembers of it must not be
+        # remembered anew.
+        read_at, deadline, expires = before
+        if deadline == NEVER:
+            later, deadline, expires = _served(remote, key, version)
+            if read_at == NEVER:  # else what was past its deadline may have been served all the same
+                read_at = later
+        if value is MISSING and deadline == NEVER:
             # Learned just now, and not kept below; or nothing was learned, because the remote is down.
             return (UNREADABLE, Swallowed()) if remote.is_out(key, version) else (MISSING, None)
-        return value, max(0.0, deadline - clock()), expires
+        return value, max(0.0, deadline - clock()), expires, read_at
 
 
-def _ahead(remote: Any, key: Any, version: Any) -> Times:
-    """When the copy below is no longer served, and when the remote entry expires; ``_NO_COPY`` where none is served."""
-    deadline: float = remote.local.deadline(key, version)
-    return (deadline, remote.local.expires(key, version)) if deadline > clock() else _NO_COPY
+def _served(remote: Any, key: Any, version: Any) -> Times:
+    """The times of the copy below, with ``NEVER`` for its deadline where that is past."""
+    times: Times = remote.local.times(key, version)
+    return times if times.deadline > clock() else times._replace(deadline=NEVER)
