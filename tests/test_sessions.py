@@ -2,11 +2,17 @@
 
 import importlib
 import multiprocessing
+import uuid
 
 import pytest
+from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.cache import caches
 from django.core.management import call_command
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
+
+from tests.doubles import RemoteDouble
 
 ENGINES = ["cache", "cached_db"]
 
@@ -36,6 +42,28 @@ def test_no_session_is_kept_locally(make_cache, engine, kind, mode):
         assert mode(cache).get_many([raw]) == {raw: {"a": 1}}
     assert len(cache.local) == 0
     assert not cache._tier.index
+
+
+@pytest.mark.parametrize(
+    ("engine", "errors", "kept"), [("cache", "ignore", 0), ("cache", "raise", 0), ("cached_db", "ignore", 1)]
+)
+@pytest.mark.django_db
+def test_a_login_in_an_outage(make_cache, monkeypatch, engine, errors, kept):
+    """Django's middleware deletes the cookie of a session that cannot be read; with cached_db it can, from the database."""
+    double = {"BACKEND": "tests.doubles.RemoteDouble", "LOCATION": uuid.uuid4().hex}
+    make_cache(double, REMOTE_ERRORS=errors)
+    with override_settings(SESSION_CACHE_ALIAS="default", SESSION_ENGINE=f"django.contrib.sessions.backends.{engine}"):
+        session = store(engine)
+        session["user"] = "ann"
+        session.save()
+        monkeypatch.setattr(RemoteDouble, "broken_reads", ConnectionError("refused"))
+        monkeypatch.setattr(RemoteDouble, "broken", ConnectionError("refused"))
+        request = RequestFactory().get("/")
+        request.COOKIES[settings.SESSION_COOKIE_NAME] = session.session_key
+        response = SessionMiddleware(lambda request: HttpResponse(request.session.get("user", "nobody")))(request)
+        assert response.content == (b"ann" if kept else b"nobody")
+        deleted = [cookie for cookie in response.cookies.values() if cookie["max-age"] == 0]
+        assert len(deleted) == 1 - kept
 
 
 def _worker(engine, database, url, session_key, name, turns, mine, other):
