@@ -1,9 +1,13 @@
 """The project around the package: what it claims is what is tested, and what it names is there."""
 
+import ast
 import importlib.util
 import os
 import re
+import subprocess
+import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
@@ -133,6 +137,37 @@ def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def imports():
+    """The parts of the package (its modules, its folders) that each part imports where it is imported itself."""
+    package = Path(tieredcache.__file__).parent
+    parts = {}
+    for path in package.rglob("*.py"):
+        part = path.relative_to(package).parts[0].removesuffix(".py")
+        found = parts.setdefault(part, set())
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "tieredcache":
+                names = [node.module.partition(".")[2]] if "." in node.module else [alias.name for alias in node.names]
+                found.update(name.partition(".")[0] for name in names)
+        found.discard(part)
+    return parts
+
+
+def test_dependencies_run_one_way():
+    """No part of the package needs one that needs it; and nothing below the backends needs these."""
+    parts = imports()
+    order = list(TopologicalSorter(parts).static_order())  # raises where there is a circle
+    below = order[: order.index("backends")]
+    assert {"tier", "store", "fill", "readers", "registry", "options"} <= set(below)
+    assert {"checks", "report", "metrics", "middleware", "lookups"} & parts["backends"] == set()
+
+
+def test_the_local_tier_knows_nothing_of_django():
+    """Nor what it is made of: only the readers and the backends do."""
+    code = "import sys, tieredcache.tier; print([name for name in sys.modules if name.partition('.')[0] == 'django'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_the_version_is_that_of_pyproject():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tieredcache.report.redaction import redactor
+from tieredcache.redaction import redactor
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Answers cache reads from the process's own memory and falls through to any Django cache."""
 
-from tieredcache.failures import RemoteOutage
+from tieredcache.errors import RemoteOutage
 from tieredcache.freshness import fresh
 from tieredcache.stats import Stats
 

@@ -106,7 +106,7 @@ class Entry(BareEntry):
 
 
 NOTHING: Final = Entry(None, NEVER)
-"""In place of an entry that has been looked for, and is not there."""
+"""In place of an entry: the hit path has looked, and there is none."""
 
 
 class BoxedEntry(Entry):

@@ -7,7 +7,8 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import FOREVER, MISSING, UNKNOWN, UNREADABLE, AbsentEntry, Entry, PickledEntry
-from tieredcache.failures import Swallowed, is_remote_error
+from tieredcache.errors import Swallowed
+from tieredcache.failures import is_remote_error
 from tieredcache.isolation import is_immutable
 from tieredcache.outages import Attempt
 
@@ -73,7 +74,7 @@ class RemoteRead(Attempt):
         return self.failed(error)
 
     def settle(self, *, tried: bool) -> None:
-        """Let the next reader try, where this one was let through to and has not told how it went."""
+        """Let the next reader try, where this one was let through to try and has not reported how it went."""
         if self.probing is not None:
             self._tier.gate.abandoned(self, tried=tried)
 
@@ -104,7 +105,7 @@ class RemoteRead(Attempt):
         return self.answer
 
     def do_without(self, *, ignore: bool = False) -> bool:
-        """Find what stands in for the answer: a stale copy, or a miss where errors are ignored. Whether there is any."""
+        """Answer without the remote: by a stale copy, or a miss where errors are ignored. Whether there is either."""
         raise NotImplementedError
 
     def release(self) -> None:

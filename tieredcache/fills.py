@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieredcache.entries import MISSING, UNKNOWN, UNREADABLE
-from tieredcache.failures import Swallowed
+from tieredcache.entries import MISSING, UNKNOWN
+from tieredcache.errors import Swallowed
 from tieredcache.fill import RemoteRead
 from tieredcache.isolation import is_immutable
 from tieredcache.outages import WHOLE
@@ -25,7 +25,7 @@ class Fills(RemoteRead):
     def __init__(self, tier: LocalTier) -> None:
         super().__init__(tier, None, lambda: WHOLE)
         self._fills: dict[Hashable, tuple[Any, Fill]] = {}
-        self._plan: list[tuple[Any, Hashable, Any]] = []
+        self._order: list[tuple[Any, Hashable, Any]] = []
         self._asking: list[Fill] = []
         self.asked: list[Any] = []
 
@@ -105,13 +105,13 @@ class Fills(RemoteRead):
 
     def served(self, key: Any, local_key: Hashable, value: Any) -> None:
         """``key`` has been answered locally."""
-        self._plan.append((key, local_key, value))
+        self._order.append((key, local_key, value))
 
     def ask(self, key: Any, local_key: Hashable, fill: Fill | None) -> None:
         """``key`` has to be asked for: once, where two keys are one to the remote (``1`` and ``"1"``)."""
         if fill is not None:
             self._fills[local_key] = (key, fill)
-        self._plan.append((key, local_key, UNREADABLE))
+        self._order.append((key, local_key, UNKNOWN))
 
     def keep(self, answers: Sequence[Answer]) -> None:
         """Keep the answers for ``asked``."""
@@ -128,9 +128,9 @@ class Fills(RemoteRead):
         delivered = set()
         # Keys that are equal to Python and not to the remote (1 and True) take turns in one place of the result.
         placed: dict[Any, Hashable] = {}
-        for key, local_key, answer in self._plan:
+        for key, local_key, answer in self._order:
             value = answer
-            if answer is UNREADABLE:
+            if answer is UNKNOWN:
                 fill = self._fills[local_key][1]
                 value = fill.answer
                 again = local_key in delivered and not (value is MISSING or fill.share or is_immutable(value))

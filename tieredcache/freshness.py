@@ -68,7 +68,7 @@ def accepts(read_at: float) -> bool:
 
 @contextmanager
 def demanding(max_age: float = math.inf, since: float = NEVER) -> Iterator[None]:
-    """Demand as much of all reads inside, and whatever is demanded outside too."""
+    """Apply this demand to all reads inside, besides any that holds outside."""
     demand = Demand(max_age, since)
     counted = False
     try:

@@ -22,7 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from tieredcache.entries import NEVER, UNKNOWN
-from tieredcache.failures import describe, without_frames
+from tieredcache.errors import describe, without_frames
 from tieredcache.flights import Flights, await_, in_event_loop, wait
 from tieredcache.forks import in_child
 from tieredcache.locks import guard

@@ -30,7 +30,7 @@ def guard(lock: Any, patience: float | None = None) -> Any:
 def _careful(acquire: Any, release: Any) -> Any:
     """``acquire``, but released where a signal handler raises on the way out of it.
 
-    A function of Python's own is left without a look for signals, so the block begins where this ends.
+    Returning from a function written in Python runs no signal handler: nothing strikes between this return and the block.
     """
 
     def enter() -> Any:

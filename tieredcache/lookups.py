@@ -29,7 +29,7 @@ class LookupTable(TableLoads, Mapping[Hashable, Row], Generic[Row]):
     ``cache_key``: the key of the entry that holds the table. ``source``: a queryset of mappings (``.values(...)``), which is
     evaluated anew for each load, or a callable, sync or async, that returns mappings. ``timeout``: seconds until the source
     is read again; ``None``: never; the default is that of the cache. ``alias``: of a ``TieredCache`` or ``LRUCache``.
-    ``row``: the ``NamedTuple`` class of the rows, whose fields are then what is taken from the source; without it the rows
+    ``row``: the ``NamedTuple`` class of the rows: only its fields are read from the source; without it the rows
     have all the fields that the source has. ``cache_keys``: the keys under which the cache may have it.
 
     Rows are shared by all readers, and so are values in them that can be changed: do not change them. A lookup may read the

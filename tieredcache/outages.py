@@ -19,7 +19,7 @@ import weakref
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Final
 
-from tieredcache.failures import Swallowed, cause, describe, outage_class, without_frames
+from tieredcache.errors import Swallowed, cause, describe, outage_class, without_frames
 from tieredcache.forks import in_child
 from tieredcache.locks import guard
 from tieredcache.stats import Counter
@@ -27,7 +27,7 @@ from tieredcache.stats import Counter
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from tieredcache.failures import RemoteOutage
+    from tieredcache.errors import RemoteOutage
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 logger: logging.Logger = logging.getLogger("tieredcache")
@@ -59,7 +59,7 @@ class Outage:
 
 
 class Failing:
-    """A server that could not be read: who has met that last, and when (monotonic seconds) it may be tried again."""
+    """A server that could not be read: what it was asked for last, and when (monotonic seconds) it may be tried again."""
 
     __slots__ = ("local_key", "next_attempt", "server")
 
@@ -107,7 +107,7 @@ class Gate:
         self._last_end = -math.inf
         self.outage: Outage | None = None
         self.changes: int = 0  # of what is failing
-        self._writes: Outage | None = None  # writes that fail while reads succeed, and nobody else tells of
+        self._writes: Outage | None = None  # writes that fail while reads succeed, and are swallowed: only this logs them
         self._last_write = 0.0
 
     def covers(self, server: Callable[[], Hashable]) -> bool:
@@ -140,7 +140,7 @@ class Gate:
     def failed(self, error: BaseException, attempt: Attempt) -> None:
         """A read has failed."""
         if self._leads_on or (attempt.probing is None and attempt.started < self._last_end):
-            return  # what it met is over: others have succeeded since
+            return  # it began before the outage ended, and tells nothing new
         server = attempt.server()
         new = None if self.outage else Outage(error)  # made outside the lock: it calls the error's own code
         with self._lock:
@@ -171,7 +171,7 @@ class Gate:
         if outage is None or (attempt.probing is None and attempt.started < outage.began):
             return  # there is none, or what it saw was before it
         here = attempt.server()
-        # Another server may have taken over what these could not say.
+        # After a failover the keys of one that failed are on another server: the first is no longer waited for.
         over = {name for name, failing in outage.failing.copy().items() if failing.server() != name}
         with self._lock:
             attempt.probing = None

@@ -161,7 +161,7 @@ def _row(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
 
 
 def fingerprint(source: Callable[..., Any]) -> str:
-    """What a callable that names no fields says in its code: the names and constants, but not where it stands.
+    """A digest of the code of a callable that names no fields: its names and constants, but not where it stands.
 
     The same in every process that runs the same code; another when a deploy has changed it.
     """

@@ -48,8 +48,8 @@ garbage collector runs holds it up, and then nobody must wait for what that dest
 class Store(Generic[Kept]):
     """Entries by key in least-recently-used order, and the only part that knows the eviction policy.
 
-    ``locked``: holds the lock. ``put`` and ``unlink`` are called by every write, and so do by themselves what could be
-    theirs in common.
+    ``locked``: holds the lock. ``put`` and ``unlink`` repeat a few lines in place of sharing them: a call would slow down
+    every write.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,8 @@ class Store(Generic[Kept]):
         self.lock: threading.RLock = threading.RLock()
         self.locked: Any = guard(self.lock)
         self._locked_in_time = guard(self.lock, PATIENCE)
-        # Whether a change is under way: who holds the lock then is a destructor or signal handler amid it.
+        # Whether a change is under way: code that gets the lock while this is set is a destructor or a signal handler, which
+        # has interrupted that change.
         self.busy: bool = False
         self._deferred: list[tuple[Hashable, Kept]] = []
         self.flights: Flights = Flights()

@@ -26,7 +26,7 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tieredcache.entries import UNKNOWN, AbsentEntry, Entry
-from tieredcache.failures import describe
+from tieredcache.errors import describe
 from tieredcache.freshness import accepts, follow
 from tieredcache.outages import logger
 from tieredcache.stats import Counter, Stats
@@ -93,7 +93,10 @@ class LocalTier(Store[Entry]):
         return made or self._classes.setdefault(kind, make(kind, self.lru))
 
     def serve(self, local_key: Hashable, entry: Entry | None) -> Any:
-        """What the local tier answers: a value, ``MISSING``, or ``UNKNOWN``. ``entry``: the one just looked up in vain."""
+        """What the local tier answers: a value, ``MISSING``, or ``UNKNOWN``.
+
+        ``entry``: the one that the hit path has found and not served; ``None``: it has not looked.
+        """
         if entry is None:
             try:
                 entry = self.lru[local_key]

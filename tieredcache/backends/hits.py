@@ -49,7 +49,10 @@ follow(_switch)
 
 
 def slow_path(method: Method) -> Method:
-    """Marks a method that the hit path may take the place of. By itself: wrappers copy attributes, and are to stay."""
+    """Marks a method that the hit path may take the place of.
+
+    The mark is the function itself: a wrapper copies the attribute and is not equal to it, and so it stays.
+    """
     method.is_slow_path = method  # type: ignore[attr-defined]
     return method
 
@@ -76,7 +79,7 @@ def with_hit_path(kind: Cache, lru: Mapping[Any, Entry]) -> Cache:
             made[method.__name__] = functools.update_wrapper(method, inherited)
     try:
         return type(kind)(kind.__name__, (kind,), made)
-    except Exception:  # noqa: BLE001 - a metaclass or __init_subclass__ that wants more, or no second class: the slow path then
+    except Exception:  # noqa: BLE001 - a metaclass or __init_subclass__ refuses: the slow path, then
         return kind
 
 
@@ -117,7 +120,7 @@ def _aget(lru: Mapping[Any, Entry]) -> Callable[..., Any]:
 
 
 def peek(tier: LocalTier) -> Callable[[Any], Any]:
-    """What looks a key of the local tier up there, and nowhere else: the value, or ``None``."""
+    """A function that looks a key of the local tier up in the local tier only: the value, or ``None``."""
     lru, duds = tier.lru, tier.duds
 
     def look(made: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from tieredcache.backends.once import OncePerProcess
+from tieredcache.backends.get_or_set import OncePerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

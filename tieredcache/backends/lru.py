@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = object()
 _EMPTY: Final[LRU[Any, BareEntry]] = LRU(1)
-"""What the fast path of an instance with another way of making keys looks into: in vain."""
+"""What the fast path of an instance looks into that makes its keys in another way: it always misses."""
 
 
 class SharedStore(Store[BareEntry]):
@@ -259,7 +259,7 @@ class LRUCache(Inline):
         return (made,)
 
     def _deadline(self, timeout: Any) -> float | None:
-        """The deadline for ``timeout`` seconds from now; ``None`` where that is now."""
+        """The deadline for ``timeout`` seconds from now; ``None`` where it is 0 or less."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         if timeout is None:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from tieredcache.backends.hits import many_hits, peek, slow_path, with_hit_path
 from tieredcache.backends.local import Local
 from tieredcache.backends.writes import RemoteWrites
+from tieredcache.debug_toolbar import MARKS, PanelMark
 from tieredcache.entries import MISSING, NOTHING, UNKNOWN
 from tieredcache.failures import packages_of
 from tieredcache.fill import Fill, Look
@@ -23,7 +24,6 @@ from tieredcache.lookthrough import look_through
 from tieredcache.readers import reader_for
 from tieredcache.readers.base import local_key
 from tieredcache.readers.chained import ChainReader
-from tieredcache.recording import MARKS, PanelMark
 from tieredcache.registry import tier_for
 
 if TYPE_CHECKING:

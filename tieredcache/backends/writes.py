@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from tieredcache.backends.once import OncePerProcess
-from tieredcache.failures import describe, is_remote_error
+from tieredcache.backends.get_or_set import OncePerProcess
+from tieredcache.errors import describe
+from tieredcache.failures import is_remote_error
 from tieredcache.freshness import note_write
 from tieredcache.readers.base import remote_async
 
@@ -31,7 +32,7 @@ _SAME_KEY: Final = {"nx", "xx", "client", "ignore_key_check"}
 class Write:
     """A remote write under way. ``local_keys``: what to forget when it is over; ``None``: everything.
 
-    Where the remote's errors are ignored, it swallows them, and what follows the block is answered.
+    Where the remote's errors are ignored, it swallows them, and the caller gets what is returned after the block.
     """
 
     __slots__ = ("_local_keys", "_tier", "error")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from django.core.cache import caches
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.aliases import read_aliases
 from tieredcache.checks.remotes import check_remote
-from tieredcache.report.redaction import redactor
+from tieredcache.redaction import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
     from django.core.checks import CheckMessage
 
-    from tieredcache.checks.aliases import Aliases, Tier
+    from tieredcache.aliases import Aliases, Tier
 
 
 def check_caches(**_: Any) -> list[CheckMessage]:

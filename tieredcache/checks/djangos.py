@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.checks.caches import check_cache_location_not_exposed, check_file_based_cache_is_absolute
 from django.core.checks.registry import registry
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.aliases import read_aliases
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from django.core.checks import Warning  # noqa: A004 - Django's name
 from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.aliases import read_aliases
 from tieredcache.options import EXCLUDED_PREFIXES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.core.checks import CheckMessage
 
-    from tieredcache.checks.aliases import Tier
+    from tieredcache.aliases import Tier
     from tieredcache.options import TieredOptions
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.aliases import read_aliases
 from tieredcache.checks.pages import HEADERS, PAGES, class_of
 from tieredcache.middleware import ReadYourWritesMiddleware, clock_margin, cookie_name
 from tieredcache.options import Mistake

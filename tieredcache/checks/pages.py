@@ -9,14 +9,14 @@ from django.core.checks import Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 from django.utils.module_loading import import_string
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.aliases import read_aliases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.checks import CheckMessage
 
-    from tieredcache.checks.aliases import Tier
+    from tieredcache.aliases import Tier
 
 PAGES: Final = "views.decorators.cache.cache_page."
 """How the keys of Django's page cache begin, those of the per-site one too."""

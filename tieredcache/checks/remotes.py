@@ -11,8 +11,8 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from django.core.cache.backends.redis import RedisCache
 from django.core.checks import Info, Warning  # noqa: A004 - Django's name
 
+from tieredcache.aliases import options_of
 from tieredcache.backends import LRUCache
-from tieredcache.checks.aliases import options_of
 from tieredcache.readers import reader_for
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
     from django.core.checks import CheckMessage
 
-    from tieredcache.checks.aliases import Tier
+    from tieredcache.aliases import Tier
 
 
 def check_remote(alias: str, remote: BaseCache, tiers: list[Tier]) -> Iterator[CheckMessage]:

@@ -1,8 +1,8 @@
 """What all monitoring systems are told: the table of figures, and what this process has counted.
 
-A monitoring system takes a counter that goes down for one of a process that was started anew, and adds all of it once more.
+A monitoring system takes a counter that goes down for that of a process that was started anew, and adds all of it once more.
 So no counter that is told here goes down, as ``hits`` may for a moment: a look-up is counted before it is known to be a hit.
-And what was counted before a fork is told by the parent alone.
+And what had been read here before a fork is told by the parent alone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_
 from django.core.cache.backends.memcached import PyMemcacheCache
 
 from tieredcache.entries import MISSING, UNREADABLE
-from tieredcache.failures import Swallowed, undecodable_errors
+from tieredcache.errors import Swallowed
+from tieredcache.failures import undecodable_errors
 from tieredcache.outages import WHOLE
 
 if TYPE_CHECKING:

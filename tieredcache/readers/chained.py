@@ -6,7 +6,7 @@ from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from tieredcache.entries import MISSING, NEVER, UNREADABLE
-from tieredcache.failures import Swallowed
+from tieredcache.errors import Swallowed
 from tieredcache.readers.base import Reader
 
 if TYPE_CHECKING:

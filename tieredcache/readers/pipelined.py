@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
+from tieredcache.debug_toolbar import show
 from tieredcache.entries import MISSING, UNREADABLE
-from tieredcache.failures import Swallowed
+from tieredcache.errors import Swallowed
 from tieredcache.outages import WHOLE
 from tieredcache.readers.base import Reader
-from tieredcache.recording import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

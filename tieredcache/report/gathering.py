@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 
+from tieredcache.aliases import backend_of
 from tieredcache.backends import LRUCache, TieredCache
-from tieredcache.checks.aliases import backend_of
-from tieredcache.failures import describe
+from tieredcache.errors import describe
 from tieredcache.options import EXCLUDED_PREFIXES, LRUOptions, TieredOptions, read_lru_options
 from tieredcache.readers import reader_for
+from tieredcache.redaction import redactor
 from tieredcache.report.facts import LRUAlias, LRUSettings, MisconfiguredAlias, Remote, Report, TieredAlias, TieredSettings
 from tieredcache.report.measurements import measure_lru_hit, measure_tiered_hit, try_remote
-from tieredcache.report.redaction import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 
 from tieredcache.backends.lru import SharedStore
 from tieredcache.entries import FOREVER, Entry
-from tieredcache.failures import cause, describe
+from tieredcache.errors import cause, describe
 from tieredcache.readers.pipelined import PipelinedReader
 from tieredcache.registry import on_trial
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tieredcache.readers import Reader
 
 PREFIX: Final = "tieredcache-command:"
-"""What the key begins with that the remote is given for the time of the measurement."""
+"""The prefix of the key that is written to the remote for the time of the measurement."""
 
 EXPIRY: Final = 30
 """Seconds after which that key expires, where a process that was killed could not remove it."""
@@ -126,7 +126,7 @@ def _how_told(reader: Reader, life: float | None) -> str:
     return "with the value" if isinstance(reader, PipelinedReader) else "in a second call"
 
 
-def measure_tiered_hit(alias: str, key: str = PREFIX) -> Measured:
+def measure_tiered_hit(alias: str) -> Measured:
     """What a hit of ``alias`` takes on a short ``str``, in a local tier made for it: nobody's entries or counters change."""
     params = dict(caches.settings[alias])
     backend, location = import_string(params.pop("BACKEND")), params.pop("LOCATION")
@@ -134,26 +134,26 @@ def measure_tiered_hit(alias: str, key: str = PREFIX) -> Measured:
     params["OPTIONS"] = {**params.get("OPTIONS", {})}
     with on_trial():
         cache = backend(location, params)
-    entry = Entry(key, clock())
+    entry = Entry(PREFIX, clock())
     dropped: list[Any] = []
     with cache._tier.locked:
-        cache._tier.put(cache.local_key(key), entry, 1, dropped)
+        cache._tier.put(cache.local_key(PREFIX), entry, 1, dropped)
     entry.publish(FOREVER)
-    return _measure_hits(cache, key)
+    return _measure_hits(cache)
 
 
-def measure_lru_hit(cache: LRUCache, key: str = PREFIX) -> Measured:
+def measure_lru_hit(cache: LRUCache) -> Measured:
     """The same for an ``LRUCache``, in a store made for it."""
     twin = copy.copy(cache)
     twin._store = SharedStore(cache._store.home)
     if twin._plain:
         twin._lru = twin._store.lru
-    twin.set(key, key, None)
-    return _measure_hits(twin, key)
+    twin.set(PREFIX, PREFIX, None)
+    return _measure_hits(twin)
 
 
-def _measure_hits(cache: BaseCache, key: str) -> Measured:
-    timer = timeit.Timer("get(key)", timer=clock, globals={"get": cache.get, "key": key})
+def _measure_hits(cache: BaseCache) -> Measured:
+    timer = timeit.Timer("get(key)", timer=clock, globals={"get": cache.get, "key": PREFIX})
     # In a context where nobody demands freshness: nothing would be a hit there.
     context = contextvars.Context()
     measured = _measure(lambda: context.run(timer.timeit, READS_PER_RUN) / READS_PER_RUN, LOCAL_RUNS)

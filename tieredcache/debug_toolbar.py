@@ -67,7 +67,7 @@ def _recorded(cache: object, name: str) -> Callable[..., Any]:
 
 
 def show(remote: object, name: str, *args: Any, **kwargs: Any) -> None:
-    """Make the call of ``remote`` that a read stands in for, where a panel records it: in vain, but for the panel.
+    """Repeat a read by the method of ``remote`` that it stands in for, where a panel records: what it returns is dropped.
 
     What it raises is not ours to tell: the read that follows will meet it too.
     """
