@@ -42,7 +42,7 @@ class Reader:
     """Reads any remote. An answer is a value, ``MISSING`` or ``UNREADABLE``, with the seconds left to live.
 
     The seconds are ``None`` where the entry does not expire or the remote cannot tell, and 0 where it has expired by the
-    time it was asked. Readers keep no state: the remote, an instance per thread or task, is passed in.
+    time it was asked. A reader is shared by all: the remote, an instance per thread or task, is passed in.
     """
 
     def home(self, remote: BaseCache) -> str | None:
