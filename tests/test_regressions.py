@@ -175,6 +175,10 @@ def test_the_bound_of_a_chain_is_the_sum(clock):
     with override_settings(CACHES=chain(LOCAL_TIMEOUT=30, STALE_WHILE_REVALIDATE=1)):
         make_tiers()
         assert longest_bound() == 62
+    replicas = {**LOCMEM, "LOCATION": ["one", "two"]}
+    with override_settings(CACHES={"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": replicas}):
+        make_tiers()
+        assert longest_bound() == 5
 
 
 class Foreign(LocMemCache):

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from tieredcache.backends import LRUCache, TieredCache
-from tieredcache.options import Mistake, read_lru_options
+from tieredcache.options import Mistake, given, read_lru_options
 from tieredcache.registry import on_trial
 
 if TYPE_CHECKING:
@@ -98,15 +98,8 @@ def read_aliases() -> Aliases:
     return found
 
 
-def _given(alias: str) -> tuple[Any, dict[str, Any]]:
-    """What Django would make ``alias`` of."""
-    params = dict(caches.settings[alias])
-    params.pop("BACKEND")
-    return params.pop("LOCATION", ""), params
-
-
 def _tier(alias: str, backend: type[TieredCache]) -> Tier:
-    location, params = _given(alias)
+    location, params = given(alias)
     with on_trial():
         cache = backend(location, params)
     own = vars(cache)
@@ -114,7 +107,7 @@ def _tier(alias: str, backend: type[TieredCache]) -> Tier:
 
 
 def _make_lru(alias: str, backend: type[LRUCache]) -> None:
-    location, params = _given(alias)
+    location, params = given(alias)
     if backend.__init__ is LRUCache.__init__:
         read_lru_options(location, params)
         BaseCache(params)  # and not an LRUCache, which would make a store

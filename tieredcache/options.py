@@ -101,9 +101,8 @@ class Complaint:
     def _alias(self) -> str:
         if self._known_alias is not None:
             return f"CACHES[{self._known_alias!r}]"
-        for alias, config in caches.settings.items():
-            rest = {name: value for name, value in config.items() if name not in {"BACKEND", "LOCATION"}}
-            if config.get("LOCATION", "") == self._location and rest == self._params:
+        for alias in caches.settings:
+            if given(alias) == (self._location, self._params):
                 return f"CACHES[{alias!r}]"
         return f"a {self._backend} over {self._location!r}"
 
@@ -117,6 +116,12 @@ class Complaint:
         mistake = Mistake(f"{option} is {value!r}, {problem}", remedy, self._alias())
         mistake.option, mistake.alias = option, self._known_alias
         raise mistake
+
+
+def given(alias: str) -> tuple[Any, dict[str, Any]]:
+    """What Django makes the cache of ``alias`` with: its ``LOCATION``, and its other settings."""
+    config = caches.settings[alias]
+    return config.get("LOCATION", ""), {name: value for name, value in config.items() if name not in {"BACKEND", "LOCATION"}}
 
 
 def known_only(given: Mapping[Any, Any], known: Iterable[str], where: str, complaint: Complaint) -> None:

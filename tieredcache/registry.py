@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from tieredcache.forks import in_child
 from tieredcache.locks import guard
-from tieredcache.options import Complaint, read_tiered_options
+from tieredcache.options import Complaint, given, read_tiered_options
 from tieredcache.outages import Gate
 from tieredcache.readers.chained import ChainReader
 from tieredcache.tier import LocalTier
@@ -84,9 +84,9 @@ def _chain(tier: LocalTier | None) -> Iterator[LocalTier]:
     """``tier``, and those below it."""
     while tier is not None:
         yield tier
-        params = dict(caches.settings[tier.remote_alias])
-        params.pop("BACKEND")
-        tier = _tiers.get((params.pop("LOCATION", ""), repr(params)))
+        location, params = given(tier.remote_alias)
+        # The LOCATION of what is no tier may be a list.
+        tier = _tiers.get((location, repr(params))) if isinstance(location, str) else None
 
 
 def make_tiers() -> None:

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from tieredcache.aliases import backend_of
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.errors import describe
-from tieredcache.options import EXCLUDED_PREFIXES, LRUOptions, TieredOptions, read_lru_options
+from tieredcache.options import EXCLUDED_PREFIXES, LRUOptions, TieredOptions, given, read_lru_options
 from tieredcache.readers import reader_for
 from tieredcache.redaction import redactor
 from tieredcache.report.facts import LRUAlias, LRUSettings, MisconfiguredAlias, Remote, Report, TieredAlias, TieredSettings
@@ -94,8 +94,7 @@ def _remote(alias: str) -> Remote:
 
 
 def _lru(alias: str, backend: str, cache: LRUCache) -> LRUAlias:
-    params = {name: value for name, value in caches.settings[alias].items() if name not in {"BACKEND", "LOCATION"}}
-    settings = _lru_settings(read_lru_options(caches.settings[alias].get("LOCATION", ""), params))
+    settings = _lru_settings(read_lru_options(*given(alias)))
     return LRUAlias(
         backend=backend,
         settings=settings,

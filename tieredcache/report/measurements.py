@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from tieredcache.backends.lru import SharedStore
 from tieredcache.entries import FOREVER, Entry
 from tieredcache.errors import cause, describe
+from tieredcache.options import given
 from tieredcache.readers.pipelined import PipelinedReader
 from tieredcache.registry import on_trial
 
@@ -128,8 +129,8 @@ def _how_told(reader: Reader, life: float | None) -> str:
 
 def measure_tiered_hit(alias: str) -> Measured:
     """What a hit of ``alias`` takes on a short ``str``, in a local tier made for it: nobody's entries or counters change."""
-    params = dict(caches.settings[alias])
-    backend, location = import_string(params.pop("BACKEND")), params.pop("LOCATION")
+    backend = import_string(caches.settings[alias]["BACKEND"])
+    location, params = given(alias)
     # A dict of its own: a tier that the process has is known by the identity of its OPTIONS.
     params["OPTIONS"] = {**params.get("OPTIONS", {})}
     with on_trial():
