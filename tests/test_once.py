@@ -2,10 +2,14 @@
 
 import asyncio
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+
+from tests.doubles import RemoteDouble
+from tieredcache.flights import Flights
 
 
 @pytest.fixture(params=["tiered", "lru"])
@@ -261,6 +265,31 @@ def test_what_is_not_kept_is_made_by_each(cache, mode):
         assert mode(cache).get_or_set("key", lambda: calls.append(1) or 1, 0) == 1
     assert len(calls) == 2
     assert clean(cache)
+
+
+def test_a_flight_between_the_look_and_the_lead(cache, mode, monkeypatch):
+    """Somebody makes the value after the look has missed it, and before the lead is had: it is not made again."""
+    other, made = Flights.other, []
+
+    def late(self, key):
+        monkeypatch.setattr(Flights, "other", other)
+        found = other(self, key)
+        assert cache.get_or_set("key", lambda: "first") == "first"
+        return found
+
+    monkeypatch.setattr(Flights, "other", late)
+    assert mode(cache).get_or_set("key", lambda: made.append(1) or "second") == "first"
+    assert made == []
+
+
+def test_a_cold_key_takes_three_trips(make_cache, mode):
+    """As with Django's own: it is read, added, and read as another process may have added it."""
+    cache = make_cache({"BACKEND": "tests.doubles.RemoteDouble", "LOCATION": uuid.uuid4().hex}, LOCAL_TIMEOUT=60)
+    try:
+        assert mode(cache).get_or_set("key", lambda: "made") == "made"
+        assert RemoteDouble.reads == 2
+    finally:
+        RemoteDouble.reads = 0
 
 
 def test_values_and_none(cache, mode):

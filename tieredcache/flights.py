@@ -111,6 +111,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_key: dict[Hashable, Flight] = {}
+        self.landing: object = object()  # another one each time that a flight lands
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -131,6 +132,7 @@ class Flights:
             yield flight
         finally:
             if self._by_key.get(key) is flight:
+                self.landing = object()  # before another can lead, who looks whether one has landed meanwhile
                 self._by_key.pop(key, None)
             flight.land()
             # Not reset by a token: a task that is thrown away ends in another context than its own.

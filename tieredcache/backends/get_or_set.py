@@ -47,52 +47,57 @@ class OncePerProcess(BaseCache):
         A callable is called by one thread or task of this process at a time; the others wait for what it has made. Raises
         what it raises.
         """
-        unkept = False
-        while (value := self.get(key, _NOTHING, version)) is _NOTHING:
+        flights, unkept = self._flights, False
+        while True:
+            landing = flights.landing
+            if (value := self.get(key, _NOTHING, version)) is not _NOTHING:
+                return value
             if self.is_out(key, version):
                 return default() if callable(default) else default
             if not callable(default):
                 return self._add(key, default, timeout, version)
             made = self.local_key(key, version)
-            flight = self._flights.other(made)
+            flight = flights.other(made)
             if unkept or (flight is not None and not wait(flight)):
                 return self._add(key, default(), timeout, version)
             if flight is not None:
                 unkept = flight.made
                 continue
-            with self._flights.lead(made) as led:
+            with flights.lead(made) as led:
                 if led is None:
                     continue
-                # Once more: another flight may have landed between the look and the lead.
-                if (value := self.get(key, _NOTHING, version)) is _NOTHING:
+                # Once more, where another flight has landed between the look and the lead.
+                if flights.landing is landing or (value := self.get(key, _NOTHING, version)) is _NOTHING:
                     value = self._add(key, default(), timeout, version)
                 led.made = True
                 return value
-        return value
 
     async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        unkept = False
-        while (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
+        flights, unkept = self._flights, False
+        while True:
+            landing = flights.landing
+            if (value := await self.aget(key, _NOTHING, version)) is not _NOTHING:
+                return value
             if self.is_out(key, version):
                 return await _result(default()) if callable(default) else default
             if not callable(default):
                 return await self._aadd(key, default, timeout, version)
             made = self.local_key(key, version)
-            flight = self._flights.other(made)
+            flight = flights.other(made)
             if unkept or (flight is not None and not await await_(flight)):
                 return await self._aadd(key, await _result(default()), timeout, version)
             if flight is not None:
                 unkept = flight.made
                 continue
-            with self._flights.lead(made) as led:
+            with flights.lead(made) as led:
                 if led is None:
                     continue
-                if (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
+                # Once more, where another flight has landed between the look and the lead.
+                if flights.landing is landing or (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
                     value = await self._aadd(key, await _result(default()), timeout, version)
                 led.made = True
                 return value
-        return value
 
     def _add(self, key: Any, value: Any, timeout: Any, version: Any) -> Any:
         self.add(key, value, timeout, version)
