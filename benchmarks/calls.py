@@ -314,6 +314,9 @@ def djangos_own(ours: Any) -> Comparison:
     filled({"TieredCache": ours}, TEXT)
     get = ours.get
 
+    def by_backend(key: str) -> Any:
+        return ours.get(key)
+
     def by_handler(key: str) -> Any:
         return caches["default"].get(key)
 
@@ -322,6 +325,7 @@ def djangos_own(ours: Any) -> Comparison:
 
     runs = {
         "get, bound once": repeat(get, KEYS),
+        "backend.get, the backend bound once": repeat(by_backend, KEYS),
         'caches["default"].get': repeat(by_handler, KEYS),
         "cache.get, the proxy": repeat(by_proxy, KEYS),
     }

@@ -303,7 +303,7 @@ def await_reads(board: Board, slot: int, more_than: int) -> None:
     while board.counts[slot * 5] <= more_than:
         if monotonic() > deadline:
             raise RuntimeError(f"process {slot} has not read for {START} s")
-        time.sleep(0.01)
+        time.sleep(0.01)  # until it has; it does not tell
 
 
 def histogram(board: Board) -> str:
