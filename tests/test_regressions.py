@@ -264,6 +264,21 @@ def test_what_a_demand_has_learned_is_not_forgotten(make_cache, mode, clock):
     assert mode(cache).get("value").name == "new"
 
 
+def test_who_comes_second_leaves_what_the_first_has_kept(make_cache, clock):
+    """Two read a key at the same time, and one keeps its answer: the other, which began later, takes it for no older copy."""
+    cache = make_cache("locmem", LOCAL_TIMEOUT=60)
+    cache.set("key", "value")
+    first = cache._fill("key", "key", None)
+    clock.move(1)
+    second = cache._fill("key", "key", None)
+    for fill in (first, second):
+        with fill:
+            fill.keep("value", None)
+    assert cache.stats().skipped == 1
+    assert cache.get("key") == "value"
+    assert cache.stats().hits == 1
+
+
 def lower(key, prefix, version):
     return f"{prefix}:{version}:{key.lower()}"
 

@@ -191,9 +191,11 @@ class Fill(RemoteRead):
         if expires is None:
             expires = FOREVER if life is None else self.started + life
         read_at = min(self.started, read_at)
-        if not (timeout > 0 and self._store(value, self.started + timeout, expires, read_at)):
-            tier.skipped.add()
+        if timeout <= 0:
             self._drop_older()
+            tier.skipped.add()
+        elif not self._store(value, self.started + timeout, expires, read_at):
+            tier.skipped.add()
 
     def _store(self, value: Any, deadline: float, expires: float, read_at: float) -> bool:
         entry: Entry
@@ -205,6 +207,7 @@ class Fill(RemoteRead):
             try:
                 pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
+                self._drop_older()
                 return False
             entry = PickledEntry(pickled, read_at, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
@@ -226,7 +229,10 @@ class Fill(RemoteRead):
         return True
 
     def _drop_older(self) -> None:
-        """What was read before this answer, which is not kept: served again, it would take its readers back."""
+        """What was read before this answer, which cannot be kept: served again, it would take its readers back.
+
+        Not for an answer that another reader's has come before: that one is kept.
+        """
         entry = self._tier.index.get(self.local_key)
         if entry is not None and entry.read_at < self.started:
             entry.kill()
