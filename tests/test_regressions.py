@@ -265,7 +265,7 @@ def test_what_a_demand_has_learned_is_not_forgotten(make_cache, mode, clock):
 
 
 def test_who_comes_second_leaves_what_the_first_has_kept(make_cache, clock):
-    """Two read a key at the same time, and one keeps its answer: the other, which began later, takes it for no older copy."""
+    """Two read a key at the same time, and one keeps its answer: the other, which began later, does not drop it."""
     cache = make_cache("locmem", LOCAL_TIMEOUT=60)
     cache.set("key", "value")
     first = cache._fill("key", "key", None)

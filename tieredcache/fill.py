@@ -191,13 +191,13 @@ class Fill(RemoteRead):
         if expires is None:
             expires = FOREVER if life is None else self.started + life
         read_at = min(self.started, read_at)
-        if timeout <= 0:
-            self._drop_older()
-            tier.skipped.add()
-        elif not self._store(value, self.started + timeout, expires, read_at):
+        if not self._store(value, timeout, expires, read_at):
             tier.skipped.add()
 
-    def _store(self, value: Any, deadline: float, expires: float, read_at: float) -> bool:
+    def _store(self, value: Any, timeout: float, expires: float, read_at: float) -> bool:
+        if timeout <= 0:
+            self._drop_older()
+            return False
         entry: Entry
         if value is MISSING:
             entry = AbsentEntry(None, read_at)
@@ -211,7 +211,7 @@ class Fill(RemoteRead):
                 return False
             entry = PickledEntry(pickled, read_at, expires)
         dropped: list[Any] = [entry]  # let go when the lock has been released
-        return bool(self._tier.within(self._publish, entry, deadline, dropped))
+        return bool(self._tier.within(self._publish, entry, self.started + timeout, dropped))
 
     def _publish(self, entry: Entry, deadline: float, dropped: list[Any]) -> bool:
         tier, key, token = self._tier, self.local_key, self._token
