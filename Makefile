@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
 BIN = $(VENV)/bin
-# A group is installed when its stamp is older than pyproject.toml.
+# A group is installed when its stamp is older than pyproject.toml; by uv, as nox does it.
 READY = $(VENV)/ready
 # pyright looks for packages where the python on the PATH has them.
 HERE = PATH="$(abspath $(BIN)):$$PATH"
 
-.PHONY: demo serve test test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
+.PHONY: demo serve test test-slow test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -19,8 +19,15 @@ demo: $(READY)-demo  ## the three ways to read, side by side, on a real server
 serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
 	$(BIN)/python -m example_project.demo --serve $(PORT)
 
-test: $(READY)-test  ## the suite, with branch coverage
-	$(BIN)/python -X dev -m pytest --cov --cov-report=term $(ARGS)
+# Four files at a time, even on two cores: the tests wait more than they work. xdist's own -n would start its workers without -X dev.
+WORKERS = --dist loadfile --tx "4*popen//python=$(BIN)/python -X dev"
+SLOW_WORKERS = --dist loadfile --tx "2*popen//python=$(BIN)/python -X dev"
+
+test: $(READY)-test  ## the suite without what takes long, with branch coverage; four minutes
+	$(BIN)/python -X dev -m pytest $(WORKERS) -m "not slow" --cov --cov-report=term $(ARGS)
+
+test-slow: $(READY)-test  ## the rest of the suite: whole sites, other packages' suites, the documentation's commands
+	$(BIN)/python -X dev -m pytest $(SLOW_WORKERS) -m slow $(ARGS)
 
 test-all: $(READY)-matrix dist  ## the suite on the built wheel, on every Python, Django and django-redis (ARGS="--list" names the cells)
 	$(BIN)/nox $(ARGS)
@@ -43,11 +50,11 @@ dist: $(READY)-matrix  ## the wheel and the source distribution
 release-check: $(READY)-release dist  ## all that must hold of the files to publish (ARGS="--release": of a release)
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
-	$(BIN)/python -m tests.release dist $(ARGS)
+	$(BIN)/python -m tests.repository.release dist $(ARGS)
 	rm -rf build/clean
 	$(BIN)/python -m venv build/clean
 	build/clean/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
-	build/clean/bin/python -I -X dev -W error tests/bare.py
+	build/clean/bin/python -I -X dev -W error tests/repository/bare.py
 
 docs: $(READY)-docs  ## the site, into build/docs; a warning is an error
 	$(BIN)/python -m sphinx -E -W -n --keep-going -q -d build/doctrees docs build/docs
@@ -63,27 +70,27 @@ chaos: $(READY)-chaos  ## servers broken under traffic, in eight ways; seven min
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 read-your-writes: $(READY)-test  ## a thousand times post, redirect, look: on gunicorn and uvicorn workers
-	TURNS=1000 $(BIN)/python -m pytest tests/test_workers.py -q -s
+	TURNS=1000 $(BIN)/python -m pytest tests/promises/test_workers.py -q -s
 
 stress: $(READY)-test  ## own writes under threads and tasks, a million operations
-	$(BIN)/python -m tests.stress 1000000
+	$(BIN)/python -m tests.stress.races 1000000
 
 moving: $(READY)-test $(READY)-cachex  ## the moving pages, that from django-cachex too: on Python 3.14 (PYTHON=python3.14)
-	CACHEX=1 $(BIN)/python -m pytest tests/test_moving.py -q $(ARGS)
+	CACHEX=1 $(BIN)/python -m pytest tests/interop/test_moving.py -q $(ARGS)
 
 destructors: $(READY)-test  ## both backends under values with unruly destructors, half a minute each
-	$(BIN)/python -m tests.destructors lru 30
-	$(BIN)/python -m tests.destructors tiered 30
+	$(BIN)/python -m tests.stress.destructors lru 30
+	$(BIN)/python -m tests.stress.destructors tiered 30
 
 crash: $(READY)-test  ## what plain lru-dict does with destructors that yield: it must crash
-	$(BIN)/python -m tests.destructors plain 10
+	$(BIN)/python -m tests.stress.destructors plain 10
 
 $(READY)-%: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is Python %d.%d: 3.11 or later is needed. Name one: make PYTHON=python3.13 ..." % sys.version_info[:2])'
 	@test -x $(BIN)/python || { echo "creating $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "installing the $* group ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group $*
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.7"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group $*
 	@touch $@
 
 clean:  ## remove the environment and what the tests left

@@ -3,7 +3,7 @@
 Every cell unpacks the source distribution, removes the package from it, and installs the wheel: what is tested is what would
 be published. The oldest cell has the lower bounds of all that the wheel names; the newest of each Python has the newest of
 everything. These run the whole suite, so that what depends on the interpreter alone is run once for each; the other cells
-leave out ``APART``.
+leave out the tests marked ``slow``, and ``APART``.
 
 ``dist/`` has to be there (``make dist``). Interpreters are looked for on the PATH, among pyenv's versions and among those
 that uv has installed; one that the machine does not have is skipped.
@@ -30,36 +30,15 @@ EXTRA = PROJECT["project"]["optional-dependencies"]["redis"]
 PYTHONS = nox.project.python_versions(PROJECT)  # what is claimed is what is tested
 DJANGOS = [name.rpartition(" :: ")[2] for name in CLASSIFIERS if name.startswith("Framework :: Django :: ")]
 
-# Tests of the demo, of the project, of the local tier, and of what is around the cache rather than in it: neither Django's
-# version nor the client's has a part in what they show, or they take long and are run at the ends.
-APART = [
-    "test_demo.py",
-    "test_destructors.py",
-    "test_interpreter.py",
-    "test_locks.py",
-    "test_lru.py",
-    "test_model.py",
-    "test_moving.py",
-    "test_once.py",
-    "test_packages.py",
-    "test_project.py",
-    "test_race.py",
-    "test_redaction.py",
-    "test_scrapes.py",
-    "test_shop.py",
-    "test_sizing.py",
-    "test_store.py",
-    "test_stress.py",
-    "test_testing.py",
-    "test_workers.py",
-]
+# What no cell has: the source tree. ``make test`` and ``make test-slow`` run these.
+NOT_OF_THE_WHEEL = "not source"
 
-# Tests of what people type in the source tree, of the site made from it and of the pages that link to it: no cell has it.
-# make test runs them.
-OF_THE_SOURCE = ["test_compose.py", "test_console.py", "test_docs.py", "test_site.py"]
+# Suites of other packages, in versions that want more than the lower bounds, are left out of the oldest end.
+OLDEST = f"{NOT_OF_THE_WHEEL} and not packages"
 
-# Suites of other packages, in versions that want more than the lower bounds.
-OF_OTHERS = ["test_packages.py"]
+# Between the ends: what takes long is run there, and neither Django's version nor the client's matters to these.
+BETWEEN = f"{NOT_OF_THE_WHEEL} and not slow"
+APART = ["local", "stress", "repository"]
 
 nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "uv"
@@ -136,7 +115,8 @@ def without_package(session: nox.Session) -> Path:
 def tests(session: nox.Session, django: str, client: str) -> None:
     """The suite, or what of it has to do with Django and the client. Arguments after ``--`` are pytest's.
 
-    Four files at a time: the tests wait for servers, workers and time-outs for more than half of their time.
+    Of two ``-m`` the last one counts. Four files at a time: the tests wait for servers, workers and time-outs for more than
+    half of their time.
     """
     python = str(session.python)
     wheel = f"django-tieredcache[redis] @ {built('.whl').as_uri()}"
@@ -144,10 +124,11 @@ def tests(session: nox.Session, django: str, client: str) -> None:
     session.chdir(without_package(session))
     session.run("python", "-c", "import tieredcache; assert 'site-packages' in tieredcache.__file__, tieredcache.__file__")
     end = tags(python, django, client)
-    left_out = OF_THE_SOURCE + (OF_OTHERS if "oldest" in end else [] if end else APART)
-    ignored = [f"--ignore=tests/{name}" for name in left_out]
+    chosen = ["-m", OLDEST if "oldest" in end else NOT_OF_THE_WHEEL if end else BETWEEN]
+    ignored = [] if end else [f"--ignore=tests/{name}" for name in APART]
     four = ["--numprocesses=4", "--dist=loadfile"]
-    session.run("python", "-X", "dev", "-m", "pytest", "--quiet", *four, *ignored, *session.posargs)
+    # Not --quiet: that hides the line with the seed.
+    session.run("python", "-X", "dev", "-m", "pytest", *four, *chosen, *ignored, *session.posargs)
 
 
 @nox.session(python=[*PYTHONS, "3.13t", "3.14t"])
@@ -155,8 +136,8 @@ def bare(session: nox.Session) -> None:
     """The wheel alone, without the extras: every module is imported, both backends are used.
 
     On the free-threaded builds too, where lru-dict turns the GIL on and Python says so; that both backends refuse to run
-    without it is in ``tests/test_interpreter.py``. The rest of the suite wants packages that are not built for them.
+    without it is in ``tests/backends/test_interpreter.py``. The other tests need packages that are not built for them.
     """
     session.install(str(built(".whl")))
     gil = "ignore:The global interpreter lock:RuntimeWarning"
-    session.run("python", "-I", "-X", "dev", "-W", "error", "-W", gil, "tests/bare.py")
+    session.run("python", "-I", "-X", "dev", "-W", "error", "-W", gil, "tests/repository/bare.py")

@@ -23,7 +23,7 @@ import django
 from django.conf import settings
 
 from benchmarks import calls, curves, delay, pages, work
-from example_project import servers
+from tests.support import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +72,8 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"  {name:28}" + "".join(f"{int(size):12,}: {number:,.0f}" for size, number in points.items()))
     for target in found["targets"]:
         ratio = target["ratio"]
-        told = f"{1 / ratio:,.1f} x as fast" if "fast" in target["target"] else f"{ratio:.2f} x"
-        lines.append(f"  {'holds ' if target['holds'] else 'MISSED'} {target['target']}: {told}")
+        text = f"{1 / ratio:,.1f} x as fast" if "fast" in target["target"] else f"{ratio:.2f} x"
+        lines.append(f"  {'holds ' if target['holds'] else 'MISSED'} {target['target']}: {text}")
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from example_project import servers
+from tests.support import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def carry(source: socket.socket, target: socket.socket, seconds: float) -> None:
     """One direction of one connection. The time that sleep() oversleeps (some 50 microseconds) is a network's jitter."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
-            time.sleep(seconds)  # the delay that this program is for
+            time.sleep(seconds)  # the delay of a network, which this program stands for
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

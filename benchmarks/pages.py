@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from example_project import servers
-from example_project.servers import HOST
+from tests.support import servers
+from tests.support.servers import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +113,9 @@ def side_by_side(url: str, share: float = 1) -> dict[str, Any]:
     found = {alias: (statistics.median(pages), asked[alias]) for alias, pages in rounds.items()}
     (base, base_commands), (pages, _), (longer, longer_commands) = found.values()
     targets = [
-        told("pages/s at least 8 x remote only", base / pages, 1 / 8),
-        told("pages/s at least 8 x remote only, LOCAL_TIMEOUT 60", base / longer, 1 / 8),
-        told("commands/s at most 0.02 x remote only, LOCAL_TIMEOUT 60", longer_commands / base_commands, 0.02),
+        outcome("pages/s at least 8 x remote only", base / pages, 1 / 8),
+        outcome("pages/s at least 8 x remote only, LOCAL_TIMEOUT 60", base / longer, 1 / 8),
+        outcome("commands/s at most 0.02 x remote only, LOCAL_TIMEOUT 60", longer_commands / base_commands, 0.02),
     ]
     return {
         "name": f"pages of 200 look-ups, {KEYS:,} keys, {WORKERS} gunicorn workers",
@@ -132,7 +132,7 @@ def both(url: str, share: float = 1) -> Iterator[dict[str, Any]]:
     yield by_workers(url, share)
 
 
-def told(target: str, ratio: float, limit: float) -> dict[str, Any]:
+def outcome(target: str, ratio: float, limit: float) -> dict[str, Any]:
     """A target and what came out."""
     return {"target": target, "ratio": round(ratio, 5), "holds": ratio <= limit}
 
@@ -154,5 +154,5 @@ def by_workers(url: str, share: float = 1) -> dict[str, Any]:
     return {
         "name": f"commands at the remote by workers, {keys} keys, LOCAL_TIMEOUT {seconds}",
         "rows": rows,
-        "targets": [told("commands/s at most 1.1 x the arithmetic", worst, 1.1)],
+        "targets": [outcome("commands/s at most 1.1 x the arithmetic", worst, 1.1)],
     }

@@ -65,12 +65,12 @@ def targets(runs: list[dict[str, Any]]) -> str:
     body = []
     for name, comparison in named(runs[-1]).items():
         for place, target in enumerate(comparison["targets"]):
-            cells = [_told(named(run)[name]["targets"][place]) for run in runs]
+            cells = [_outcome(named(run)[name]["targets"][place]) for run in runs]
             body.append([name, target["target"], *cells])
     return rows(["measured", "target", *(run["python"] for run in runs)], body)
 
 
-def _told(target: dict[str, Any]) -> str:
+def _outcome(target: dict[str, Any]) -> str:
     ratio = target["ratio"]
     text = f"{1 / ratio:,.1f} x" if "at least" in target["target"] else f"{ratio:.3g} x"
     return text if target["holds"] else f"**{text}**"

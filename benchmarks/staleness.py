@@ -1,12 +1,12 @@
 """``make staleness``: the bound, measured: real processes on a real Valkey, every read checked.
 
-Writers write numbers, straight to the remote or through a tier of their own, and put down in shared memory when each write
-had completed. Readers read through their tiers, some of them to be killed and started again, and look up there how long the
-number they got had been replaced when their read started: that may never be more than the bound. Values with a time to live
-are checked for being served past it, and those who write through a tier for seeing their own writes. One read that breaks a
-promise, and the exit status is 1.
+Writers write numbers, straight to the remote or through a tier of their own, and note in shared memory when each write had
+completed. Readers read through their tiers, and some of them are killed and started again. For each number that they read
+they look up how long it had been replaced when the read started: that may never be more than the bound. Values with a TTL
+are checked for being served past it, and writers that use a tier for seeing their own writes. One read that breaks a promise
+makes the exit status 1.
 
-    python -m benchmarks.staleness [--seconds N] [--draw FILE] [--break clock|life|token]
+    python -m benchmarks.staleness [--seconds N] [--draw FILE] [--break clock|ttl|mark]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from multiprocessing.sharedctypes import RawArray
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from example_project import servers
+from tests.support import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,18 +35,18 @@ KEYS = 12
 RING = 1 << 16  # the writes of a key that are remembered
 SLOTS = 16  # processes
 BINS = 60
-SPARE = 0.005  # seconds: Redis counts lives in milliseconds
+SPARE = 0.005  # seconds: Redis counts TTLs in milliseconds
 START = 60  # seconds in which a process must have begun
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What one run is of. ``life``: seconds that values live in the remote; ``None``: for ever."""
+    """What is set up in one run. ``ttl``: seconds after which values expire in the remote; ``None``: they do not."""
 
     name: str
     backend: str
     options: dict[str, Any]
-    life: float | None = None
+    ttl: float | None = None
 
     @property
     def bound(self) -> float:
@@ -57,7 +57,7 @@ CONFIGURATIONS = [
     Configuration("one second", "django_redis.cache.RedisCache", {"LOCAL_TIMEOUT": 1}),
     Configuration("a tenth, half of it jitter", "django_redis.cache.RedisCache", {"LOCAL_TIMEOUT": 0.1, "JITTER": 0.5}),
     Configuration(
-        "two seconds, lives of half a second",
+        "two seconds, TTLs of half a second",
         "django_redis.cache.RedisCache",
         {"LOCAL_TIMEOUT": 2, "MISS_TIMEOUT": 0.2},
         0.5,
@@ -77,7 +77,7 @@ class Board:
     def __init__(self) -> None:
         self.completed: Any = RawArray(ctypes.c_double, KEYS * RING)
         self.last: Any = RawArray(ctypes.c_long, KEYS)
-        self.counts: Any = RawArray(ctypes.c_long, SLOTS * 5)  # reads, absent, too old, past their life, own writes unseen
+        self.counts: Any = RawArray(ctypes.c_long, SLOTS * 5)  # reads, absent, too old, past their TTL, own writes unseen
         self.oldest: Any = RawArray(ctypes.c_double, SLOTS)
         self.ages: Any = RawArray(ctypes.c_long, SLOTS * BINS)
 
@@ -107,10 +107,10 @@ class Checker:
                 board.counts[base + 1] += 1
                 return
             replaced = board.replaced_at(key, value)
-            life = self.configuration.life
-            if life is not None:
+            ttl = self.configuration.ttl
+            if ttl is not None:
                 completed = float(board.completed[key * RING + value % RING])
-                board.counts[base + 3] += completed > 0 and started > completed + life + SPARE
+                board.counts[base + 3] += completed > 0 and started > completed + ttl + SPARE
             if not replaced or replaced > started:
                 return
             age = started - replaced
@@ -134,46 +134,21 @@ def set_up(configuration: Configuration, url: str) -> Any:
     return caches
 
 
-def break_(what: str | None) -> None:  # noqa: C901 - three small ways
-    """Break the deadline code on purpose, to see that it is noticed."""
-    from tieredcache import fill, tier
+def break_(what: str | None) -> None:
+    """Break the local tier on purpose, to see that it is noticed."""
+    from tieredcache.local.tier import MARKS, LocalTier
 
-    keep = fill.Fill.keep
-    if what == "clock":  # starts after the read
+    keep = LocalTier.keep
 
-        def late(self: fill.Fill, value: Any, life: float | None) -> Any:
-            self.started = monotonic()
-            return keep(self, value, life)
+    def broken(tier: LocalTier, read: Any, value: Any, ttl: float | None) -> Any:
+        if what == "clock":  # it starts after the read
+            read.started = monotonic()
+        elif what == "mark":  # whatever was forgotten meanwhile
+            read.mark = tier.marks[hash(read.local_key) % MARKS]
+        return keep(tier, read, value, None if what == "ttl" else ttl)
 
-        fill.Fill.keep = late  # type: ignore[method-assign]
-    elif what == "life":
-        fill.Fill.keep = lambda self, value, life: keep(self, value, None)  # type: ignore[method-assign]  # noqa: ARG005
-    elif what == "token":
-
-        class Irrevocable(list[None]):
-            def pop(self, *_: Any) -> None:
-                pass
-
-        class Tokens(dict[Any, Any]):
-            def __init__(self) -> None:
-                self._token = Irrevocable([None])
-
-            def setdefault(self, *_: Any) -> Any:
-                return self._token
-
-            def get(self, *_: Any) -> Any:
-                return self._token
-
-            def pop(self, *_: Any) -> Any:
-                return None
-
-        after_fork = tier.LocalTier.after_fork
-
-        def after(self: tier.LocalTier) -> None:
-            after_fork(self)
-            self.tokens = Tokens()
-
-        tier.LocalTier.after_fork = after  # type: ignore[method-assign]
+    if what:
+        LocalTier.keep = broken  # type: ignore[method-assign]
 
 
 def read(checker: Checker, url: str, broken: str | None, kind: str) -> None:
@@ -187,7 +162,7 @@ def read(checker: Checker, url: str, broken: str | None, kind: str) -> None:
 
 
 def keep_reading(cache: Any, checker: Checker) -> None:
-    """Read for ever, by get and get_many."""
+    """Read until it is killed, by get and get_many."""
     while True:
         for key in random.choices(range(KEYS), k=50):
             started = monotonic()
@@ -222,7 +197,7 @@ def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
     break_(broken)
     caches = set_up(checker.configuration, url)
     cache = caches["remote" if kind == "remote" else "default"]
-    life, board = checker.configuration.life, checker.board
+    ttl, board = checker.configuration.ttl, checker.board
     mine = range(0 if kind == "remote" else 1, KEYS, 2)
     if kind == "tier":
         for _ in range(2):
@@ -231,14 +206,14 @@ def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
     while True:
         key = random.choice(mine)
         number = board.last[key] + 1
-        cache.set(f"key{key}", number, timeout=life)
+        cache.set(f"key{key}", number, timeout=ttl)
         board.wrote(key, number)
         # At once, and when reads that had begun before have come back.
         for pause in (0, random.choice([0, 0.001, 0.01, checker.configuration.bound / 4])):
-            time.sleep(pause)  # what makes the traffic: bursts and pauses around the bound
+            time.sleep(pause)  # the traffic itself: writes come in bursts, and after pauses around the bound
             if kind == "tier":
                 seen = cache.get(f"key{key}")
-                board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or life is None)
+                board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or ttl is None)
 
 
 def run(configuration: Configuration, url: str, seconds: float, broken: str | None) -> tuple[Board, bool]:
@@ -268,7 +243,7 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
             await_reads(board, slot, 0)
         end = monotonic() + seconds
         while monotonic() < end:
-            time.sleep(max(0.5, seconds / 8))  # what makes the traffic: readers live that long
+            time.sleep(max(0.5, seconds / 8))  # the traffic itself: a process lives that long before it is killed
             slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
             for number, process in enumerate(processes):
                 if number == slot:
@@ -303,7 +278,7 @@ def await_reads(board: Board, slot: int, more_than: int) -> None:
     while board.counts[slot * 5] <= more_than:
         if monotonic() > deadline:
             raise RuntimeError(f"process {slot} has not read for {START} s")
-        time.sleep(0.01)  # until it has; it does not tell
+        time.sleep(0.01)  # the shared memory that the processes count in cannot be waited for
 
 
 def histogram(board: Board) -> str:
@@ -346,7 +321,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the staleness bound.")
     parser.add_argument("--seconds", type=float, default=180, help="for all configurations together (default: 180)")
     parser.add_argument("--draw", help="where to put the picture")
-    parser.add_argument("--break", dest="broken", choices=["clock", "life", "token"], help="what to break on purpose")
+    parser.add_argument("--break", dest="broken", choices=["clock", "ttl", "mark"], help="what to break on purpose")
     arguments = parser.parse_args()
     results, all_held = [], True
     for configuration in CONFIGURATIONS:

@@ -77,7 +77,7 @@ def run_in_threads(work: Any, count: int) -> None:
 
 
 class Echo(BaseCache):
-    """A remote that has what it is told to have, and hands it over as it is."""
+    """A remote that has what ``values`` has, and hands it over as it is."""
 
     values: ClassVar[dict[str, Any]] = {}
 

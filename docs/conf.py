@@ -37,7 +37,7 @@ python_maximum_signature_line_length = 90
 # Types of others, whose documentation would have to be fetched, and the site is made without a network; and type variables.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!tieredcache\.).*"),
-    ("py:class", r"tieredcache\.(freshness\.Function|lookups\.(Default|Row))"),
+    ("py:class", r"tieredcache\.(freshness\.Function|lookups\.table\.(Default|Row))"),
 ]
 
 html_theme = "furo"

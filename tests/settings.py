@@ -1,6 +1,6 @@
 """Settings of the test project; what a test needs of CACHES it sets itself."""
 
-from tests.django_source import add_to_path
+from tests.support.django_source import add_to_path
 
 SECRET_KEY = "of no value"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}

@@ -1,7 +1,7 @@
 """Answers cache reads from the process's own memory and falls through to any Django cache."""
 
-from tieredcache.errors import RemoteOutage
 from tieredcache.freshness import fresh
-from tieredcache.stats import Stats
+from tieredcache.local.stats import Stats
+from tieredcache.remote.failures import RemoteOutage
 
 __all__ = ["RemoteOutage", "Stats", "fresh"]

@@ -13,6 +13,5 @@ class TieredCacheConfig(AppConfig):
     def ready(self) -> None:
         from tieredcache import checks
 
-        for check in (checks.check_caches, checks.check_kept, checks.check_middleware, checks.check_pages):
+        for check in (checks.check_caches, checks.check_excluded, checks.check_middleware, checks.check_pages):
             register(check, Tags.caches, "tieredcache")  # the tag is for ``manage.py check --tag tieredcache``
-        checks.let_mistakes_be_told()

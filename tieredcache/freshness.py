@@ -1,8 +1,7 @@
 """How old a local copy may be for the code that is running: what ``fresh()`` and read-your-writes demand.
 
-A demand is kept in a context variable. Looking at one costs as much as a third of a hit, and almost nobody demands anything:
-so the fast path of a hit does not look. While anybody in the process demands something, its clock is one that stands beyond
-every deadline (``follow``); every read then takes the other path, which does look.
+A demand belongs to a context: looking one up costs a third of a hit, and almost no code demands anything. So the hit path
+looks only while ``demands``, the demands of the whole process, is not empty.
 """
 
 from __future__ import annotations
@@ -10,105 +9,144 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-import math
-import threading
+import os
+import weakref
 from contextlib import contextmanager
 from time import monotonic as clock
 from time import time as wall_clock
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from tieredcache.entries import NEVER
-from tieredcache.forks import in_child
-from tieredcache.locks import guard
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
+_FOREVER: Final = float("inf")
+
+demands: Final[set[weakref.ref[Demand]]] = set()
+"""The demands that hold in this process."""
+
+_first_end: float = _FOREVER
+"""The monotonic time at which the first of them ends by itself, or an earlier one."""
+
 
 class Demand:
     """Serve nothing read ``max_age`` seconds ago or more, and nothing read before the monotonic time ``since``.
 
-    ``active``: until the code that demands it has ended. Contexts are copied into tasks and threads, which may live longer,
-    and generators may end in another one than they began in: what they all share is this object.
+    ``ends``: the monotonic time from which every copy is newer than it asks for. Contexts are copied into tasks and threads,
+    which may live longer than the code that demands: what they all share is this object. Only the code that demands holds
+    it, contexts and ``demands`` do not: where a time limit, say, cuts that code off before it has withdrawn its demand, the
+    demand is gone with it. No destructor does this: an exception that a signal handler raises in one is lost.
     """
 
-    __slots__ = ("active", "max_age", "since")
+    __slots__ = ("__weakref__", "began", "ends", "max_age", "since")
 
-    def __init__(self, max_age: float, since: float) -> None:
+    def __init__(self, max_age: float, since: float, ends: float) -> None:
         self.max_age: float = max_age
         self.since: float = since
-        self.active: bool = True
+        self.ends: float = ends
+        self.began: float = clock()
 
+    def accepts(self, read_at: float, *, once: bool) -> bool:
+        """Whether it allows a copy read at this time; ``once``: as in the function of this name."""
+        return (once and read_at >= self.began) or (read_at > clock() - self.max_age and read_at > self.since)
 
-_demands: contextvars.ContextVar[tuple[Demand, ...]] = contextvars.ContextVar("tieredcache_demands", default=())
-# What fresh() has to undo, innermost last. Of the context, because an instance may be entered by several threads and tasks
-# at once; and one for all instances, because a context never forgets a variable.
-_entered: contextvars.ContextVar[tuple[Any, ...]] = contextvars.ContextVar("tieredcache_entered", default=())
-# A list, because tasks and threads get copies of the context, and are to write into the same one.
-_writes: contextvars.ContextVar[list[float] | None] = contextvars.ContextVar("tieredcache_writes", default=None)
-_lock = guard(threading.RLock())
-_demanding = 0
-_followers: list[Callable[[bool], None]] = []
-
-
-def follow(switch: Callable[[bool], None]) -> None:
-    """Call ``switch`` with whether anybody demands anything, whenever that may have changed."""
-    _followers.append(switch)
-
-
-def accepts(read_at: float) -> bool:
-    """Whether the running code may be served a copy read at the monotonic time ``read_at``."""
-    demands = _demands.get()
-    if not demands:  # nearly always; a generator takes longer than all else of a hit that unpickles
+    def holds(self) -> bool:
+        """Whether it has neither been withdrawn nor ended by itself."""
+        if weakref.ref(self) not in demands:
+            return False
+        if self.ends <= clock():
+            self.withdraw()
+            return False
         return True
-    return all(read_at > clock() - demand.max_age and read_at > demand.since for demand in demands if demand.active)
+
+    def withdraw(self) -> None:
+        """The code that demands it has ended."""
+        demands.discard(weakref.ref(self))
+
+
+_context: Final[contextvars.ContextVar[tuple[weakref.ref[Demand], ...]]] = contextvars.ContextVar(
+    "tieredcache_demands", default=()
+)
+# A list, because tasks and threads get copies of the context, and are to write into the same one.
+_writes: Final[contextvars.ContextVar[list[float] | None]] = contextvars.ContextVar("tieredcache_writes", default=None)
+
+
+def accepts(read_at: float, *, once: bool = False) -> bool:
+    """Whether the running code may be served a copy read at the monotonic time ``read_at``.
+
+    ``once``: it is read once within a demand and not each time, so a copy read since the demand began will do.
+    """
+    if _context.get():
+        return all(demand.accepts(read_at, once=once) for demand in _own() if demand.holds())
+    if clock() >= _first_end:
+        _drop_ended()
+    return True
+
+
+def _own() -> list[Demand]:
+    """The demands of the running code, the outermost first."""
+    return [demand for held in _context.get() if (demand := held()) is not None]
+
+
+def accepts_once(read_at: float) -> bool:
+    """As ``accepts``, for what is read once within a demand."""
+    return accepts(read_at, once=True)
+
+
+def _drop_ended() -> None:
+    """Drop the demands that have ended by themselves: code that is held up may not get to withdraw its own for long."""
+    global _first_end  # noqa: PLW0603 - of the process, as demands are
+    now = clock()
+    held = [demand for each in demands.copy() if (demand := each()) is not None]
+    for demand in held:
+        if demand.ends <= now:
+            demand.withdraw()
+    _first_end = min((demand.ends for demand in held if demand.ends > now), default=_FOREVER)
 
 
 @contextmanager
-def demanding(max_age: float = math.inf, since: float = NEVER) -> Iterator[None]:
-    """Apply this demand to all reads inside, besides any that holds outside."""
-    demand = Demand(max_age, since)
-    counted = False
+def demanding(max_age: float = _FOREVER, since: float = -_FOREVER, ends: float = _FOREVER) -> Iterator[None]:
+    """Apply this demand to all reads inside, besides any that holds outside. Times are monotonic, in seconds."""
+    demand = Demand(max_age, since, ends)
     try:
-        _count(1)
-        counted = True
-        _demands.set((*_demands.get(), demand))
+        _begin(demand)
         yield
     finally:
-        demand.active = False
-        _count(-counted)
-        _demands.set(tuple(other for other in _demands.get() if other.active))
+        _end(demand)
 
 
-def _count(change: int) -> None:
-    global _demanding  # noqa: PLW0603 - of the process
-    with _lock:
-        _demanding += change
-        for switch in _followers:
-            switch(_demanding > 0)
+def _begin(demand: Demand) -> None:
+    global _first_end  # noqa: PLW0603 - as above
+    _context.set((*_context.get(), weakref.ref(demand)))
+    demands.add(weakref.ref(demand, demands.discard))
+    _first_end = min(_first_end, demand.ends)
+
+
+def _end(demand: Demand) -> None:
+    demand.withdraw()
+    # Not reset by a token: a generator or a task that is thrown away ends in another context than it began in.
+    _context.set(tuple(weakref.ref(other) for other in _own() if weakref.ref(other) in demands))
 
 
 def _after_fork_in_child() -> None:
-    """Of all who demanded something, only the code that forked is still there."""
-    global _lock  # noqa: PLW0603 - a thread of the parent may have held it
-    _lock = guard(threading.RLock())
-    _count(sum(demand.active for demand in _demands.get()) - _demanding)
+    """Of all code that demanded something, only the code that forked is still there."""
+    own = {weakref.ref(demand) for demand in _own()}
+    for each in list(demands):
+        if each not in own:
+            demands.discard(each)
 
 
-in_child(_after_fork_in_child)
-
-
-def _seconds(max_age: Any) -> float:
-    if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not max_age >= 0:
-        raise ValueError(f"fresh(max_age={max_age!r}): set max_age to a number of seconds of at least 0")
-    return max_age
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 @contextmanager
 def noting_writes() -> Iterator[list[float]]:
-    """Yields a list that has the wall-clock time of the last write through a tier, once there was one inside."""
+    """Yields a list: empty until something is written through a tier inside, and then two numbers.
+
+    The wall-clock time of the last write, and the seconds for which what was written may be served stale elsewhere.
+    """
     writes: list[float] = []
     token = _writes.set(writes)
     try:
@@ -117,11 +155,16 @@ def noting_writes() -> Iterator[list[float]]:
         _writes.reset(token)
 
 
-def note_write() -> None:
-    """Tell ``noting_writes``, where somebody asked, that something has been written."""
+def writes_are_noted() -> bool:
+    """Whether the running code is inside ``noting_writes``."""
+    return _writes.get() is not None
+
+
+def note_write(bound: float) -> None:
+    """Tell ``noting_writes`` of a write whose old value may be served for ``bound`` seconds; ``0``: nowhere."""
     writes = _writes.get()
-    if writes is not None:
-        writes[:] = [wall_clock()]
+    if writes is not None and bound > 0:
+        writes[:] = [wall_clock(), max([bound, *writes[1:]])]
 
 
 class fresh:  # noqa: N801 - used as a function is
@@ -133,22 +176,29 @@ class fresh:  # noqa: N801 - used as a function is
     """
 
     def __init__(self, max_age: float = 0) -> None:
-        self._max_age = _seconds(max_age)
-        self._open: list[Any] = []
+        given: Any = max_age
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or not given >= 0:
+            raise ValueError(f"fresh(max_age={max_age!r}): set max_age to a number of seconds of at least 0")
+        self._max_age = max_age
+        self._open: list[Demand] = []
 
     def __enter__(self) -> None:
-        demand = demanding(self._max_age)
-        demand.__enter__()
-        self._open.append(demand)
-        _entered.set((*_entered.get(), demand))
+        demand = Demand(self._max_age, -_FOREVER, _FOREVER)
+        try:
+            self._open.append(demand)
+            _begin(demand)
+        except BaseException:  # a time limit, say, that a signal handler raises: __exit__ will not be called
+            self._open.remove(demand)
+            _end(demand)
+            raise
 
-    def __exit__(self, *exc_info: Any) -> None:
-        # The innermost of this instance's in this context; a generator may be closed in another one than it ran in.
-        here = [demand for demand in _entered.get() if demand in self._open]
+    def __exit__(self, *_: Any) -> None:
+        # The innermost of this instance's in this context: threads and tasks may enter one instance at once. A generator may
+        # be closed in another context than it ran in.
+        here = [demand for demand in _own() if demand in self._open]
         demand = here[-1] if here else self._open[-1]
+        _end(demand)
         self._open.remove(demand)
-        _entered.set(tuple(other for other in _entered.get() if other is not demand))
-        demand.__exit__(*exc_info)
 
     def __call__(self, function: Function) -> Function:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from contextlib import nullcontext
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic as clock
 from time import time as wall_clock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
+from tieredcache.config.options import Mistake
 from tieredcache.freshness import demanding, noting_writes
-from tieredcache.options import Mistake
-from tieredcache.registry import longest_bound, make_tiers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _LONGEST: Final = 200
-"""Characters of the longest cookie that is looked at: ours has about 65."""
+"""Characters of the longest cookie that is looked at: ours has about 70."""
 
 
 def _setting(name: str, default: Any, kind: type | tuple[type, ...], remedy: str) -> Any:
@@ -55,14 +55,27 @@ def clock_margin() -> float:
     return margin
 
 
-def _stream(response: Any, since: float) -> None:
-    """Apply the demand to a streamed body too, around each chunk: other code runs in between."""
+class Demanded(NamedTuple):
+    """What a cookie demands: nothing read before ``since``, until ``ends``; monotonic times, in seconds."""
+
+    since: float
+    ends: float
+
+
+def _stream(response: Any, demand: Demanded) -> None:
+    """Apply the demand to a body that a generator makes, too, around each chunk: other code runs in between.
+
+    Any other body reads no cache, and passes through untouched: a server may send a file's in its own way.
+    """
+    body = getattr(response, "_iterator", None)
+    if not (inspect.isgenerator(body) or inspect.isasyncgen(body)):
+        return
     content = response.streaming_content
 
     def steps() -> Iterator[Any]:
         pending = iter(content)
         while True:
-            with demanding(since=since):
+            with demanding(since=demand.since, ends=demand.ends):
                 part = next(pending, None)
             if part is None:
                 return
@@ -71,7 +84,7 @@ def _stream(response: Any, since: float) -> None:
     async def asteps() -> AsyncIterator[Any]:
         pending = aiter(content)
         while True:
-            with demanding(since=since):
+            with demanding(since=demand.since, ends=demand.ends):
                 part = await anext(pending, None)
             if part is None:
                 return
@@ -81,12 +94,13 @@ def _stream(response: Any, since: float) -> None:
 
 
 class ReadYourWritesMiddleware:
-    """Who has written through a ``TieredCache`` sees what was written, on whichever worker the next request ends up.
+    """A visitor who has written through a ``TieredCache`` sees what was written, whichever worker serves the next request.
 
-    The response to a request with an unsafe method that wrote carries a signed cookie with the time of the write. A request
-    that brings it is served with all local copies ignored that were read before that time. It lives as long as the longest
-    staleness bound; what ``STALE_IF_ERROR`` serves past that, in an outage, may be older. A GET that writes sets nothing:
-    its response may be cached by others.
+    The response to a request with an unsafe method that wrote carries a signed cookie: the time of the write, and for how
+    long other processes may serve what was written from before. A request that brings the cookie is served with all local
+    copies ignored that were read before that time. What no process keeps locally, such as a session, sets no cookie. What
+    ``STALE_IF_ERROR`` serves past that, in an outage, may be older. A GET that writes sets nothing: its response may be
+    cached by others.
 
     ``TIEREDCACHE_COOKIE_NAME``: the cookie's name (default ``"tieredcache_written"``). ``TIEREDCACHE_CLOCK_MARGIN``: seconds
     by which the clocks of two servers may differ (default 1). A mistake in either raises ``ImproperlyConfigured``. Put it
@@ -100,7 +114,6 @@ class ReadYourWritesMiddleware:
         self.get_response = get_response
         self._name = cookie_name()
         self._margin = clock_margin()
-        make_tiers()  # all of them: the cookie lives for the longest of their bounds
         self._signer = Signer(salt="tieredcache.middleware")
         self._async = iscoroutinefunction(get_response)
         if self._async:
@@ -109,44 +122,50 @@ class ReadYourWritesMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self._async:
             return self._acall(request)
-        since = self._since(request)
-        with noting_writes() as writes, nullcontext() if since is None else demanding(since=since):
+        demand = self._demand(request)
+        with noting_writes() as writes, nullcontext() if demand is None else demanding(since=demand.since, ends=demand.ends):
             response: HttpResponse = self.get_response(request)
-        if since is not None and response.streaming:
-            _stream(response, since)
-        return self._finish(request, response, writes)
+        if demand is not None and response.streaming:
+            _stream(response, demand)
+        return self._finish(request, response, writes, demand)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        since = self._since(request)
-        with noting_writes() as writes, nullcontext() if since is None else demanding(since=since):
+        demand = self._demand(request)
+        with noting_writes() as writes, nullcontext() if demand is None else demanding(since=demand.since, ends=demand.ends):
             response: HttpResponse = await self.get_response(request)
-        if since is not None and response.streaming:
-            _stream(response, since)
-        return self._finish(request, response, writes)
+        if demand is not None and response.streaming:
+            _stream(response, demand)
+        return self._finish(request, response, writes, demand)
 
-    def _since(self, request: HttpRequest) -> float | None:
-        """The monotonic time before which nothing may have been read, where there is a cookie to be believed."""
+    def _demand(self, request: HttpRequest) -> Demanded | None:
+        """What the request's cookie demands, where there is one to be believed."""
         cookie = request.COOKIES.get(self._name)
         if cookie is None or len(cookie) > _LONGEST:
             return None
         try:
-            written = float(self._signer.unsign(cookie))
+            time, _, seconds = self._signer.unsign(cookie).partition("+")
+            written, bound = float(time), float(seconds)
         except (BadSignature, ValueError):
             return None
         ago = wall_clock() - written
         # From before the bound, from a time to come, or no time at all.
-        if not -self._margin <= ago <= longest_bound() + self._margin:
+        if not -self._margin <= ago <= bound + self._margin:
             return None
         # The other server's clock may have been ahead, and the write that much longer ago than it seems, or less long.
-        since: float = clock() - ago + self._margin
-        return since
+        since = clock() - ago + self._margin
+        return Demanded(since, since + bound)
 
-    def _finish(self, request: HttpRequest, response: HttpResponse, writes: list[float]) -> HttpResponse:
+    def _finish(
+        self, request: HttpRequest, response: HttpResponse, writes: list[float], demand: Demanded | None
+    ) -> HttpResponse:
         if writes and request.method not in _SAFE_METHODS:
+            written, bound = writes
+            if demand is not None:  # of an earlier write, which may be served from before for longer than this one
+                bound = max(bound, demand.ends - clock())
             response.set_cookie(
                 self._name,
-                self._signer.sign(f"{writes[0]:.6f}"),
-                max_age=math.ceil(longest_bound()),
+                self._signer.sign(f"{written:.6f}+{bound:g}"),
+                max_age=math.ceil(bound),
                 secure=request.is_secure(),
                 httponly=True,
                 samesite="Lax",

@@ -24,8 +24,8 @@ from django.conf import settings
 
 from benchmarks.chaos import report, scenarios
 from benchmarks.chaos.publisher import Publisher, make_remote
-from example_project import servers
-from example_project.servers import HOST
+from tests.support import servers
+from tests.support.servers import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ LOCAL_TIMEOUT, RETRY_AFTER = 1.0, 1.0
 OPTIONS = {"LOCAL_TIMEOUT": LOCAL_TIMEOUT, "STALE_IF_ERROR": 600, "RETRY_AFTER": RETRY_AFTER}
 KEYS = [f"warm{number}" for number in range(20)]
 WORKERS = {"gunicorn": 4, "uvicorn": 2}
-LOOKS = 50  # under traffic most of them see reads under way
+ANSWERS = 50  # of each worker: under traffic most of them count reads under way
 
 
 @contextlib.contextmanager
@@ -81,14 +81,14 @@ def answer(port: int, path: str) -> dict[str, Any]:
 
 
 def states(port: int, kind: str) -> dict[int, dict[str, int]]:
-    """How each worker is, by its process id: the least of several looks, because the reads under way count too."""
+    """How each worker is, by its process id: the least of several answers, because the reads under way count too."""
     found: dict[int, list[dict[str, int]]] = {}
     for _ in range(1000):
         state = answer(port, f"/{prefix(kind)}state/")
         found.setdefault(state["pid"], []).append(state)
-        if len(found) == WORKERS[kind] and min(map(len, found.values())) >= LOOKS:
+        if len(found) == WORKERS[kind] and min(map(len, found.values())) >= ANSWERS:
             break
-    return {pid: {thing: min(look[thing] for look in looks) for thing in looks[0]} for pid, looks in found.items()}
+    return {pid: {thing: min(state[thing] for state in states) for thing in states[0]} for pid, states in found.items()}
 
 
 def warm(port: int, kind: str) -> None:
@@ -137,7 +137,7 @@ def one(scenario: scenarios.Scenario, kind: str, seconds: tuple[float, float, fl
             run.back = run.publisher.back(run.broken) or 0.0
         else:
             wait(during)
-            scenario.mend()
+            scenario.restore()
             run.back = time.time()
         wait(after)
         run.ended = time.time()
@@ -156,19 +156,19 @@ def many(kind: str, outages: int, directory: Path, stack: contextlib.ExitStack) 
 
 
 def cycle(scenario: scenarios.Scenario, outages: int) -> None:
-    """Break and mend."""
+    """Break and restore."""
     wait(3)
     for _ in range(outages):
         scenario.break_()
         wait(1.5)
-        scenario.mend()
+        scenario.restore()
         wait(2)
     wait(LOCAL_TIMEOUT)
 
 
 def wait(seconds: float) -> None:
     """Let the site run."""
-    time.sleep(seconds)  # the traffic goes on meanwhile: that is what is measured
+    time.sleep(seconds)  # the traffic of other processes goes on for so long, and is what is measured
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from example_project import servers
-from example_project.servers import HOST
+from tests.support import servers
+from tests.support.servers import HOST
 
 if TYPE_CHECKING:
     import subprocess
@@ -28,8 +28,8 @@ TIMEOUT = 0.25  # seconds, of the clients
 class Scenario(ABC):
     """A remote, started by ``start``. ``loses``: what it held is gone afterwards. ``reads_fail``: while it is broken.
 
-    ``elects``: it mends itself. What its replicas had not been told at that moment is lost. ``servers``: those that are out
-    one by one. ``lags``: it is read from replicas, which are behind where the machine is busy.
+    ``elects``: it recovers by itself. What its replicas had not received at that moment is lost. ``servers``: those that are
+    down one by one. ``lags``: it is read from replicas, which are behind where the machine is busy.
     """
 
     name = ""
@@ -50,7 +50,7 @@ class Scenario(ABC):
     def break_(self) -> None:
         """Break it."""
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Let it be whole again."""
         raise NotImplementedError  # of those that elect
 
@@ -87,7 +87,7 @@ class Killed(Scenario):
         self.process.kill()
         self.process.wait()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.process = self.valkey(self.port)
 
 
@@ -101,7 +101,7 @@ class Stopped(Killed):
         self.process.send_signal(signal.SIGSTOP)
         self.stack.callback(self.process.send_signal, signal.SIGCONT)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
 
@@ -120,7 +120,7 @@ class Proxied(Killed):
     def break_(self) -> None:
         self.proxy.mute = True
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self.proxy.mute = False
 
 
@@ -185,7 +185,7 @@ class Refusing(Killed):
     def break_(self) -> None:
         self._command(*self.on)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._command(*self.off)
 
 
@@ -292,7 +292,7 @@ class Memcached(Scenario):
 
     def start(self) -> dict[str, Any]:
         self.port = servers.free_port()
-        self.mend()
+        self.restore()
         options = {"connect_timeout": TIMEOUT, "timeout": TIMEOUT, "retry_timeout": -1, "retry_attempts": 1_000_000_000}
         return {
             "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
@@ -305,7 +305,7 @@ class Memcached(Scenario):
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         command = servers.memcached_command(self.port)
         self.process = self.launch(command, self.port)
 
@@ -316,7 +316,7 @@ def await_(condition: Any, problem: str, seconds: float = 30) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(problem)
-        time.sleep(0.05)  # until servers have found each other; they do not tell
+        time.sleep(0.05)  # Sentinel has no command that waits for an election: it is asked again
 
 
 ALL: tuple[type[Scenario], ...] = (

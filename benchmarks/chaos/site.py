@@ -1,4 +1,4 @@
-"""The site under test: a page that reads ten warm keys, one that writes, and one that tells how the process is.
+"""The site under test: a page that reads ten warm keys, one that writes, and one that reports the state of the process.
 
 ``CHAOS_CACHES``: the setting ``CACHES`` as JSON. ``CHAOS_LOG``: the file for the log of the logger ``tieredcache``.
 """
@@ -21,6 +21,8 @@ from django.core.cache import cache
 from django.core.wsgi import get_wsgi_application
 from django.http import JsonResponse
 from django.urls import path
+
+from tieredcache.remote.circuit import Circuit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,10 +68,14 @@ sys.addaudithook(lambda event, _: _note(0) if event == "socket.connect" else Non
 
 
 def _watch_failures() -> None:
-    """Have each failure that the tier counts noted for the request that met it."""
-    counter = cache._tier.remote_errors  # type: ignore[attr-defined]  # noqa: SLF001 - nobody else knows
-    count = counter.add
-    counter.add = lambda: (_note(1), count())
+    """Note each failed read for the request that sent it."""
+    failed = Circuit.failed
+
+    def noting(*arguments: Any) -> None:
+        _note(1)
+        failed(*arguments)
+
+    Circuit.failed = noting  # type: ignore[method-assign]
 
 
 def _begin() -> list[int]:
@@ -107,7 +113,7 @@ async def awrite(_: HttpRequest, number: int) -> HttpResponse:
 
 def _state(tasks: int) -> HttpResponse:
     gc.collect()
-    tier = cache._tier  # type: ignore[attr-defined]  # noqa: SLF001 - the bookkeeping is what is asked for
+    local: Any = cache.local  # type: ignore[attr-defined]
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return JsonResponse(
         {
@@ -116,8 +122,8 @@ def _state(tasks: int) -> HttpResponse:
             "tasks": tasks,
             "sockets": sum("socket:" in _link(name) for name in Path("/proc/self/fd").iterdir()),
             "memory": pages * os.sysconf("SC_PAGESIZE"),
-            "bookkeeping": len(tier.tokens) + len(tier.flights) + len(tier.undecodable) + (tier.gate.outage is not None),
-            "entries": len(tier),
+            "outage": int(local.in_outage),
+            "entries": len(local),
         }
     )
 
@@ -130,7 +136,7 @@ def _link(name: Path) -> str:
 
 
 def state(_: HttpRequest) -> HttpResponse:
-    """Threads, sockets, memory and the tier's bookkeeping."""
+    """Threads, sockets, memory, and what the tier has."""
     return _state(0)
 
 

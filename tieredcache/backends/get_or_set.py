@@ -1,113 +1,118 @@
-"""``get_or_set`` for both backends: the callable runs once per process, however many ask."""
+"""``get_or_set`` of both backends: one thread or task of this process computes a value, the others wait for it."""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from asgiref.sync import sync_to_async
 
-from tieredcache.flights import await_, wait
+from tieredcache.local.entries import MISSING
+from tieredcache.local.inflight import Computation
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from tieredcache.flights import Flights
+    from tieredcache.backends.lru import LRUCache
+    from tieredcache.backends.tiered import TieredCache
 
-_NOTHING: Final = object()
 
+class Request:
+    """One call of ``get_or_set``. ``default``: the value, or the callable that computes it.
 
-class OncePerProcess(BaseCache):
-    """``get_or_set`` and ``aget_or_set``: as Django's, but that a callable is called by one thread or task at a time.
-
-    The others wait, and find what it has made. Where it fails, its caller gets the error, and the next of the others calls
-    its own. What is made and not kept (a timeout of 0, a remote that is down) is made by each, without further waiting.
-
-    A callable must not wait for a plain thread that asks for the same key: contexts do not follow into those.
+    ``stores``: tells whether a value can be stored now. In an outage it cannot, and no caller waits for a dead server to say
+    so. ``threaded``: tells whether async writes are done in Django's thread for sync code. ``lock``: a value is stored under
+    it.
     """
 
-    @property
-    def _flights(self) -> Flights:
-        raise NotImplementedError
+    __slots__ = ("cache", "default", "key", "lock", "stores", "threaded", "timeout", "version")
 
-    def is_out(self, key: Any, version: Any = None) -> bool:  # noqa: ARG002 - of a remote
-        """Whether what is made for ``key`` cannot be kept, because its server is down.
+    def __init__(
+        self,
+        cache: TieredCache | LRUCache,
+        stores: Callable[[Any, Any], bool],
+        threaded: Callable[[], bool],
+        lock: AbstractContextManager[Any],
+        *asked: Any,
+    ) -> None:
+        self.cache = cache
+        self.stores = stores
+        self.threaded = threaded
+        self.lock = lock
+        self.key, self.default, self.timeout, self.version = asked
 
-        Then nobody is to wait for it, nor for a write, which would last as long as the client's time-outs.
-        """
-        return False
+    def answer(self) -> Any:
+        """The value of the key; where there is none, what the default is, added to the cache."""
+        inflight = self.cache.inflight
+        finished = inflight.finished
+        if (value := self._get()) is not MISSING:
+            return value
+        if not callable(self.default):
+            return self._add(self.default)
+        own = Computation(self.cache.local_key(self.key, self.version))
+        return inflight.share(own, lambda _: self._compute(own, finished))
 
-    def local_key(self, key: Any, version: Any = None) -> Hashable:
-        """The store's key for ``(key, version)``."""
-        raise NotImplementedError
+    def _compute(self, own: Computation, finished: int) -> Any:
+        # Once more where another has finished since the look above.
+        if self.cache.inflight.finished != finished and (value := self._get()) is not MISSING:
+            return value
+        own.starts()
+        value = self.default()
+        # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
+        return self.cache.get(self.key, value, self.version) if self._store(own, value) else value
 
-    def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
+    def _store(self, own: Computation, value: Any) -> bool:
+        """Add the value, unless that cannot or must not be; whether the cache may know better than ``value``."""
+        with self.lock:
+            if own.stores() and self.stores(self.key, self.version):
+                self.cache.add(self.key, value, self.timeout, self.version)
+                return True
+        return own.forgotten
 
-        A callable is called by one thread or task of this process at a time; the others wait for what it has made. Raises
-        what it raises.
-        """
-        flights, unkept = self._flights, False
-        while True:
-            landing = flights.landing
-            if (value := self.get(key, _NOTHING, version)) is not _NOTHING:
-                return value
-            if self.is_out(key, version):
-                return default() if callable(default) else default
-            if not callable(default):
-                return self._add(key, default, timeout, version)
-            made = self.local_key(key, version)
-            flight = flights.other(made)
-            if unkept or (flight is not None and not wait(flight)):
-                return self._add(key, default(), timeout, version)
-            if flight is not None:
-                unkept = flight.made
-                continue
-            with flights.lead(made) as led:
-                if led is None:
-                    continue
-                # Once more, where another flight has landed between the look and the lead.
-                if flights.landing is landing or (value := self.get(key, _NOTHING, version)) is _NOTHING:
-                    value = self._add(key, default(), timeout, version)
-                led.made = True
-                return value
+    async def aanswer(self) -> Any:
+        """As ``answer``; what the default returns may be awaitable, and is awaited."""
+        inflight = self.cache.inflight
+        finished = inflight.finished
+        if (value := await self._aget()) is not MISSING:
+            return value
+        if not callable(self.default):
+            return await self._aadd(self.default)
+        own = Computation(self.cache.local_key(self.key, self.version))
+        return await inflight.ashare(own, lambda _: self._acompute(own, finished))
 
-    async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        flights, unkept = self._flights, False
-        while True:
-            landing = flights.landing
-            if (value := await self.aget(key, _NOTHING, version)) is not _NOTHING:
-                return value
-            if self.is_out(key, version):
-                return await _result(default()) if callable(default) else default
-            if not callable(default):
-                return await self._aadd(key, default, timeout, version)
-            made = self.local_key(key, version)
-            flight = flights.other(made)
-            if unkept or (flight is not None and not await await_(flight)):
-                return await self._aadd(key, await _result(default()), timeout, version)
-            if flight is not None:
-                unkept = flight.made
-                continue
-            with flights.lead(made) as led:
-                if led is None:
-                    continue
-                # Once more, where another flight has landed between the look and the lead.
-                if flights.landing is landing or (value := await self.aget(key, _NOTHING, version)) is _NOTHING:
-                    value = await self._aadd(key, await _result(default()), timeout, version)
-                led.made = True
-                return value
+    async def _acompute(self, own: Computation, finished: int) -> Any:
+        if self.cache.inflight.finished != finished and (value := await self._aget()) is not MISSING:
+            return value
+        own.starts()
+        value = self.default()
+        if inspect.isawaitable(value):
+            value = await value
+        # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait for it.
+        store = sync_to_async(self._store) if self.threaded() else self._astore
+        return await self.cache.aget(self.key, value, self.version) if await store(own, value) else value
 
-    def _add(self, key: Any, value: Any, timeout: Any, version: Any) -> Any:
-        self.add(key, value, timeout, version)
-        # Read again: another process may have added one first.
-        return self.get(key, value, version)
+    async def _astore(self, own: Computation, value: Any) -> bool:
+        with self.lock:
+            if own.stores() and self.stores(self.key, self.version):
+                await self.cache.aadd(self.key, value, self.timeout, self.version)
+                return True
+        return own.forgotten
 
-    async def _aadd(self, key: Any, value: Any, timeout: Any, version: Any) -> Any:
-        await self.aadd(key, value, timeout, version)
-        return await self.aget(key, value, version)
+    def _get(self) -> Any:
+        return self.cache.get(self.key, MISSING, self.version)
 
+    async def _aget(self) -> Any:
+        return await self.cache.aget(self.key, MISSING, self.version)
 
-async def _result(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
+    def _add(self, value: Any) -> Any:
+        if not self.stores(self.key, self.version):
+            return value
+        self.cache.add(self.key, value, self.timeout, self.version)
+        return self.cache.get(self.key, value, self.version)
+
+    async def _aadd(self, value: Any) -> Any:
+        if not self.stores(self.key, self.version):
+            return value
+        await self.cache.aadd(self.key, value, self.timeout, self.version)
+        return await self.cache.aget(self.key, value, self.version)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tieredcache.entries import NO_TIMES, Times
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from tieredcache.tier import LocalTier
+    from tieredcache.config.registry import Tier
 
 
 class Local:
-    """The local tier of one ``TieredCache``, as its users see it. Nothing here touches the remote tier."""
+    """The local tier of one ``TieredCache``, as its users see it. Nothing here touches the remote tier's entries."""
 
-    def __init__(self, tier: LocalTier, local_key: Callable[[Any, Any], Hashable]) -> None:
+    def __init__(self, tier: Tier, local_key: Callable[[Any, Any], Hashable]) -> None:
         self._tier = tier
-        self.local_key = local_key
+        self._local_key = local_key
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are views of one local tier."""
+        return isinstance(other, Local) and other._tier is self._tier
+
+    def __hash__(self) -> int:
+        return hash(self._tier)
 
     def __len__(self) -> int:
         """The number of local copies, those past their deadline included until they are met or evicted."""
@@ -25,18 +30,13 @@ class Local:
 
     def clear(self) -> None:
         """Forget every local copy."""
-        self._tier.clear()
+        self._tier.forget_all()
 
     def forget(self, key: Any, version: Any = None) -> None:
         """Forget the local copy of ``key``, if there is one."""
-        self._tier.forget(self.local_key(key, version))
+        self._tier.forget(self._local_key(key, version))
 
     @property
     def in_outage(self) -> bool:
-        """Whether the remote could not be read when it was tried last."""
-        return self._tier.gate.outage is not None
-
-    def times(self, key: Any, version: Any = None) -> Times:
-        """When the local copy of ``key`` was read, and until when it is served; all in the past where there is none."""
-        entry = self._tier.index.get(self.local_key(key, version))
-        return NO_TIMES if entry is None else Times(entry.read_at, entry.served_until, entry.expires)
+        """Whether the remote, or one of its servers, is known to be down."""
+        return any(state.open for state in self._tier.circuit.failing.copy().values())

@@ -10,251 +10,209 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from tieredcache.backends.get_or_set import OncePerProcess
-from tieredcache.errors import describe
-from tieredcache.failures import is_remote_error
-from tieredcache.freshness import note_write
-from tieredcache.readers.base import remote_async
+from tieredcache.backends.keys import RemoteKeys
+from tieredcache.config.registry import siblings
+from tieredcache.freshness import note_write, writes_are_noted
+from tieredcache.local.inflight import STORING, await_, wait
+from tieredcache.remote.failures import describe, is_remote_error
+from tieredcache.remote.reader import remote_async
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping
-    from typing import Self
+    from collections.abc import Iterable
 
-    from django.core.cache.backends.base import BaseCache
-
-    from tieredcache.flights import Flights
-    from tieredcache.tier import LocalTier
+    from tieredcache.local.inflight import Computation
 
 # Keywords of the remotes' own writes that leave the key as it is. Any other may name another key (django-redis' prefix).
 _SAME_KEY: Final = {"nx", "xx", "client", "ignore_key_check"}
+# What is returned where nothing was there to change: then nothing was written.
+_NOTHING_DONE: Final = {"add", "touch"}
 
 
-class Write:
-    """A remote write under way. ``local_keys``: what to forget when it is over; ``None``: everything.
+class RemoteWrites(RemoteKeys):
+    """Passes writes to the remote, and then forgets the local copies of all tiers of this process over that remote."""
 
-    Where the remote's errors are ignored, it swallows them, and the caller gets what is returned after the block.
-    """
+    def _write(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
+        """Call the remote's method ``name``, and forget ``keys``; ``None``: everything.
 
-    __slots__ = ("_local_keys", "_tier", "error")
+        ``instead``: what is returned where the remote fails and ``REMOTE_ERRORS`` is ``"ignore"``; an exception is raised.
+        """
+        remote, local_keys = self._reached(), self._local_keys(keys, extra)
+        self._overtake(local_keys)
+        result = None
+        try:
+            result = getattr(remote, name)(*args, **extra)
+        except Exception as error:  # noqa: BLE001 - raised there, where it is not to be ignored
+            return self._ignored(error, instead)
+        finally:
+            self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+        return result
 
-    def __init__(self, tier: LocalTier, local_keys: list[Hashable] | None) -> None:
-        self._tier = tier
-        self._local_keys = local_keys
-        self.error: BaseException | None = None
+    async def _awrite(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
+        """As ``_write``."""
+        remote, local_keys = self._reached(), self._local_keys(keys, extra)
+        if storing := self._overtaken(local_keys, sync=False):
+            await await_(*storing, seconds=STORING)
+        result = None
+        try:
+            result = await remote_async(remote, name)(*args, **extra)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._ignored(error, instead)
+        finally:
+            self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+        return result
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        note_write()
-        for tier in self._tier.siblings:
-            if self._local_keys is None:
-                tier.clear()
-                continue
-            for local_key in self._local_keys:
-                tier.forget(local_key)
-        gate = self._tier.gate
-        if error is None:
-            gate.write_succeeded()
-            return False
-        if not is_remote_error(error, self._tier.packages):
-            return False
-        self._tier.remote_errors.add()
-        if self._tier.options.ignore_errors:
-            self.error = error
-            gate.write_swallowed(error)
-        return self._tier.options.ignore_errors
-
-    def refused(self, key: Any) -> ValueError:
-        """The error of a counter that could not be changed, where the remote's own is ignored."""
-        refusal = ValueError(
-            f"Key {key!r} not changed: {describe(self.error)}" if self.error else f"Key {key!r} not changed"
-        )
-        refusal.__cause__ = self.error
-        return refusal
-
-
-class RemoteWrites(OncePerProcess):
-    """The half of ``TieredCache`` that writes."""
-
-    _tier: LocalTier
-    _default_timeout: Any
-
-    @property
-    def remote(self) -> BaseCache:
-        """The remote backend of this thread or task."""
-        raise NotImplementedError
-
-    def _remote(self) -> BaseCache:
-        raise NotImplementedError
-
-    @property
-    def _flights(self) -> Flights:
-        return self._tier.siblings[0].flights  # of all aliases that lead to this remote
-
-    def _write(self, keys: Iterable[Any], version: Any, extra: Mapping[str, Any] | None = None) -> Write:
-        if extra and not extra.keys() <= _SAME_KEY:
-            return Write(self._tier, None)
+    def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any]) -> list[Any] | None:
         # Made before the write: a key that cannot be made must raise before anything is written.
-        return Write(self._tier, [self.local_key(key, version) for key in keys])
+        if keys is None or not extra.keys() <= {*_SAME_KEY, "timeout", "version"}:
+            return None
+        return [self.local_key(key, extra.get("version")) for key in keys]
 
-    def _write_version(self, key: Any, delta: int, version: Any) -> tuple[Write, Any]:
-        if version is None:
-            version = self._remote().version
-        if type(key) is not str:  # the remote may find the other key in its own way, as django-redis does from a made one
-            return Write(self._tier, None), version
-        return Write(self._tier, [self.local_key(key, version), self.local_key(key, version + delta)]), version
+    def _overtake(self, local_keys: list[Any] | None) -> None:
+        """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
+        if storing := self._overtaken(local_keys, sync=True):
+            wait(*storing, seconds=STORING)
 
-    def _timeout(self, timeout: Any) -> dict[str, Any]:
-        """The timeout to pass on; none where the remote's default applies (its cluster client's set_many takes none)."""
-        if timeout is DEFAULT_TIMEOUT:
-            timeout = self._default_timeout
-        return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}
+    def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Computation]:
+        """The computations whose values are being stored at this moment; the others will store nothing."""
+        tables = [tier.inflight for tier in siblings(self._tier)]
+        return [computation for table in tables if table.under_way for computation in table.overtake(local_keys, sync=sync)]
 
-    def _async(self, name: str) -> Any:
-        return remote_async(self.remote, name)
+    def _forget(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
+        for tier in siblings(self._tier):
+            if local_keys is None or keys is None:
+                tier.forget_all()
+            else:
+                for local_key in local_keys:
+                    tier.forget(local_key)
+            if changed and writes_are_noted():
+                options = tier.options
+                if local_keys is None or keys is None:
+                    bound = options.longest_timeout
+                else:
+                    bound = max((options.timeout_for(str(key)) for key in keys), default=0)
+                note_write(bound + options.stale_while_revalidate if bound else 0)
+
+    def _ignored(self, error: Exception, instead: Any) -> Any:
+        tier = self._tier
+        self._reader()
+        if is_remote_error(error, tier.packages):
+            tier.remote_errors += 1
+            if tier.options.ignore_errors:
+                tier.circuit.write_ignored(error)
+                if isinstance(instead, Exception):
+                    raise type(instead)(f"{instead}: {describe(error)}") from error
+                return instead
+        raise error
 
     # ``extra``: keywords of the remote's own, such as django-redis' nx.
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
-        """Set ``key``. ``timeout``: seconds; ``None``: for ever. Returns and raises what the remote does, as all below."""
-        with self._write([key], version, extra):
-            return self._remote().set(key, value, version=version, **self._timeout(timeout), **extra)
-        return None
+        """Set ``key``. ``timeout``: seconds; ``None``: it does not expire. Returns and raises what the remote does."""
+        extra |= self._timeout(timeout)
+        return self._write("set", [key], None, key, value, version=version, **extra)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """As ``set``."""
-        with self._write([key], version, extra):
-            return await self._async("set")(key, value, version=version, **self._timeout(timeout), **extra)
-        return None
+        extra |= self._timeout(timeout)
+        return await self._awrite("set", [key], None, key, value, version=version, **extra)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Set ``key`` for ``timeout`` seconds, as ``set`` does, unless it exists; whether it was set."""
-        with self._write([key], version, extra):
-            return self._remote().add(key, value, version=version, **self._timeout(timeout), **extra)
-        return False
+        extra |= self._timeout(timeout)
+        added: bool = self._write("add", [key], False, key, value, version=version, **extra)
+        return added
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
-        with self._write([key], version, extra):
-            added: bool = await self._async("add")(key, value, version=version, **self._timeout(timeout), **extra)
-            return added
-        return False
+        extra |= self._timeout(timeout)
+        added: bool = await self._awrite("add", [key], False, key, value, version=version, **extra)
+        return added
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists."""
-        with self._write([key], version, extra):
-            return self._remote().touch(key, version=version, **self._timeout(timeout), **extra)
-        return False
+        extra |= self._timeout(timeout)
+        touched: bool = self._write("touch", [key], False, key, version=version, **extra)
+        return touched
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``touch``."""
-        with self._write([key], version, extra):
-            touched: bool = await self._async("touch")(key, version=version, **self._timeout(timeout), **extra)
-            return touched
-        return False
+        extra |= self._timeout(timeout)
+        touched: bool = await self._awrite("touch", [key], False, key, version=version, **extra)
+        return touched
 
     def delete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """Delete ``key``; whether it existed."""
-        with self._write([key], version, extra):
-            return self._remote().delete(key, version=version, **extra)
-        return False
+        deleted: bool = self._write("delete", [key], False, key, version=version, **extra)
+        return deleted
 
     async def adelete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """As ``delete``."""
-        with self._write([key], version, extra):
-            deleted: bool = await self._async("delete")(key, version=version, **extra)
-            return deleted
-        return False
+        deleted: bool = await self._awrite("delete", [key], False, key, version=version, **extra)
+        return deleted
 
     def incr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """Add ``delta`` to ``key`` and return the sum; raises ``ValueError`` where there is no such key."""
-        with self._write([key], version, extra) as write:
-            return self._remote().incr(key, delta, version=version, **extra)
-        raise write.refused(key)
+        refused = ValueError(f"Key {key!r} not changed")
+        total: int = self._write("incr", [key], refused, key, delta, version=version, **extra)
+        return total
 
     async def aincr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """As ``incr``."""
-        with self._write([key], version, extra) as write:
-            total: int = await self._async("incr")(key, delta, version=version, **extra)
-            return total
-        raise write.refused(key)
-
-    def decr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
-        """Subtract ``delta`` from ``key`` and return the difference; raises ``ValueError`` where there is no such key."""
-        with self._write([key], version, extra) as write:
-            return self._remote().decr(key, delta, version=version, **extra)
-        raise write.refused(key)
-
-    async def adecr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
-        """As ``decr``."""
-        with self._write([key], version, extra) as write:
-            total: int = await self._async("decr")(key, delta, version=version, **extra)
-            return total
-        raise write.refused(key)
+        refused = ValueError(f"Key {key!r} not changed")
+        total: int = await self._awrite("incr", [key], refused, key, delta, version=version, **extra)
+        return total
 
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys for ``timeout`` seconds; the list of those that could not be set, where the remote tells."""
-        with self._write(data, version, extra):
-            return self._remote().set_many(data, version=version, **self._timeout(timeout), **extra)
-        return list(data)
+        extra |= self._timeout(timeout)
+        return self._write("set_many", list(data), list(data), data, version=version, **extra)
 
     async def aset_many(
         self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
     ) -> Any:
         """As ``set_many``."""
-        with self._write(data, version, extra):
-            return await self._async("set_many")(data, version=version, **self._timeout(timeout), **extra)
-        return list(data)
+        extra |= self._timeout(timeout)
+        return await self._awrite("set_many", list(data), list(data), data, version=version, **extra)
 
     def delete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """Delete many keys."""
         keys = list(keys)
-        with self._write(keys, version, extra):
-            return self._remote().delete_many(keys, version=version, **extra)
-        return None
+        return self._write("delete_many", keys, None, keys, version=version, **extra)
 
     async def adelete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """As ``delete_many``."""
         keys = list(keys)
-        with self._write(keys, version, extra):
-            return await self._async("delete_many")(keys, version=version, **extra)
-        return None
+        return await self._awrite("delete_many", keys, None, keys, version=version, **extra)
+
+    # A key that is no string is forgotten with all others: django-redis finds the other version of one in its own way.
 
     def incr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """Move the value to the version ``delta`` further on, and return that; raises ``ValueError`` without a value."""
-        write, version = self._write_version(key, delta, version)
-        with write:
-            return self._remote().incr_version(key, delta, version=version)
-        raise write.refused(key)
+        refused, version = ValueError(f"Key {key!r} not changed"), self.remote.version if version is None else version
+        keys = [key] if type(key) is str else None
+        try:
+            moved: int = self._write("incr_version", keys, refused, key, delta, version=version)
+        finally:
+            self._forget([key], [self.local_key(key, version + delta)])
+        return moved
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``."""
-        write, version = self._write_version(key, delta, version)
-        with write:
-            moved: int = await self._async("incr_version")(key, delta, version=version)
-            return moved
-        raise write.refused(key)
-
-    def decr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
-        """As ``incr_version``, back."""
-        return self.incr_version(key, -delta, version)
-
-    async def adecr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
-        """As ``decr_version``."""
-        return await self.aincr_version(key, -delta, version)
+        refused, version = ValueError(f"Key {key!r} not changed"), self.remote.version if version is None else version
+        keys = [key] if type(key) is str else None
+        try:
+            moved: int = await self._awrite("incr_version", keys, refused, key, delta, version=version)
+        finally:
+            self._forget([key], [self.local_key(key, version + delta)])
+        return moved
 
     def clear(self) -> Any:
         """Clear both tiers."""
-        with Write(self._tier, None):
-            return self._remote().clear()
-        return None
+        return self._write("clear", None, None)
 
     async def aclear(self) -> Any:
         """As ``clear``."""
-        with Write(self._tier, None):
-            return await self._async("clear")()
-        return None
+        return await self._awrite("clear", None, None)
 
     def close(self, **kwargs: Any) -> None:
         """Nothing: the remote is an alias of its own, and Django closes it."""

@@ -1,77 +1,128 @@
-"""Checks of the aliases themselves: those that cannot be made, and times that do not go together."""
+"""Checks of the aliases themselves: what is not valid, remotes that are dangerous, and times that do not go together."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.memcached import PyMemcacheCache
+from django.core.cache.backends.redis import RedisCache
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 
-from tieredcache.aliases import read_aliases
-from tieredcache.checks.remotes import check_remote
-from tieredcache.redaction import redactor
+from tieredcache.backends import LRUCache
+from tieredcache.checks.aliases import backend_of, read_aliases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.core.cache.backends.base import BaseCache
     from django.core.checks import CheckMessage
 
-    from tieredcache.aliases import Aliases, Tier
+    from tieredcache.config.options import Mistake, TieredOptions
+
+_CLIENTS: Final = {"django_redis": "redis", "django_valkey": "valkey"}
 
 
 def check_caches(**_: Any) -> list[CheckMessage]:
-    """What is wrong with the aliases of this package, and what is dangerous about the remotes behind them."""
+    """What is wrong with this package's aliases, and what is dangerous about the remotes behind them."""
     aliases = read_aliases()
-    messages = list(check_aliases(aliases))
-    for alias, tiers in sorted(aliases.ends().items()):
-        try:
-            # Not caches[alias], which would keep it. Making a backend connects to nothing.
-            remote = caches.create_connection(alias)
-        except Exception:  # noqa: BLE001, S112 - Django says so, and better, when that alias is used
-            continue
-        messages += check_remote(alias, remote, tiers)
-        for tier in tiers:
-            messages += _check_times(tier, aliases, alias, remote)
+    messages = [_invalid(alias, mistake) for alias, mistake in sorted(aliases.mistakes.items())]
+    for remote in sorted({caches.settings[alias]["LOCATION"] for alias in aliases.tiered}):
+        messages += _check_remote(remote, backend_of(remote))
+    for alias, options in sorted(aliases.tiered.items()):
+        messages += _check_times(alias, options)
     return messages
 
 
-def check_aliases(aliases: Aliases) -> Iterator[CheckMessage]:
-    """One message for each alias that cannot be made, without passwords: a remote's may stand where an alias should."""
-    redact = redactor(caches.settings)
-    for alias, mistake in sorted(aliases.mistakes.items()):
-        if mistake.alias not in {None, alias}:
-            continue  # of an alias further down, and told of that
-        nowhere = mistake.option == "LOCATION" and alias not in aliases.lru
-        yield Error(
-            f"CACHES[{alias!r}]: {redact(mistake.fault)}.",
-            hint=f"{_path(alias, mistake.option)}: {mistake.remedy}" if mistake.option else mistake.remedy,
-            id="tieredcache.E002" if nowhere else "tieredcache.E001",
+def _invalid(alias: str, mistake: Mistake) -> CheckMessage:
+    # OPTIONS['JITTER'] is CACHES['default']['OPTIONS']['JITTER'].
+    name, bracket, rest = mistake.option.partition("[")
+    place = f"CACHES[{alias!r}][{name.strip(chr(39))!r}]{bracket}{rest}: " if name else ""
+    nowhere = name == "LOCATION" and not issubclass(backend_of(alias), LRUCache)
+    return Error(
+        f"CACHES[{alias!r}]: {mistake.fault}.",
+        hint=f"{place}{mistake.remedy}",
+        id="tieredcache.E002" if nowhere else "tieredcache.E001",
+    )
+
+
+def _check_remote(alias: str, backend: type) -> Iterator[CheckMessage]:
+    if missing := _missing_timeouts(alias, backend):
+        yield Warning(
+            f"The remote cache {alias!r} has no time-out: a server that hangs holds up requests for as long as it likes.",
+            hint=f"Set {', '.join(map(repr, missing))} in CACHES[{alias!r}]['OPTIONS'] to less than a second.",
+            id="tieredcache.W001",
+        )
+    if issubclass(backend, (LocMemCache, DummyCache, LRUCache)):
+        what = (
+            "keeps nothing: every read is a miss"
+            if issubclass(backend, DummyCache)
+            else "is in this process's memory: no other process ever sees what is written"
+        )
+        yield Warning(
+            f"The remote cache {alias!r} is a {backend.__name__}, which {what}.",
+            hint=(
+                f"Set CACHES[{alias!r}]['BACKEND'] to a cache that processes share, such as 'django_redis.cache.RedisCache'."
+                f" In settings for development and tests, add 'tieredcache.W003' to SILENCED_SYSTEM_CHECKS."
+            ),
+            id="tieredcache.W003",
         )
 
 
-def _path(alias: str, option: str) -> str:
-    """Where the option stands: ``OPTIONS['JITTER']`` is ``CACHES['default']['OPTIONS']['JITTER']``."""
-    name, bracket, rest = option.partition("[")
-    return f"CACHES[{alias!r}][{name.strip(chr(39))!r}]{bracket}{rest}"
+def _missing_timeouts(alias: str, backend: type) -> list[str]:
+    """The options that would give the client of ``alias`` its time-outs, where the client is one that we know."""
+    options = caches.settings[alias].get("OPTIONS")
+    options = options if isinstance(options, Mapping) else {}
+    if issubclass(backend, PyMemcacheCache):
+        return [name for name in ("connect_timeout", "timeout") if options.get(name) is None]
+    # The cluster's client reads none of these options.
+    package = next((kind.__module__.partition(".")[0] for kind in backend.__mro__ if _is_client(kind)), None)
+    if package is None and not issubclass(backend, RedisCache):
+        return []
+    name = "SOCKET_TIMEOUT" if package else "socket_timeout"
+    if "socket_timeout=" in str(caches.settings[alias].get("LOCATION")):  # in the query of a URL
+        return []
+    pool = options.get("CONNECTION_POOL_KWARGS") if package else options
+    if isinstance(pool, Mapping) and "socket_timeout" in pool:
+        return [name] if pool["socket_timeout"] is None else []
+    return [] if options.get(name) or _default_timeout(_CLIENTS.get(package or "", "redis")) else [name]
 
 
-def _check_times(tier: Tier, aliases: Aliases, end: str, remote: BaseCache) -> Iterator[CheckMessage]:
-    # The default timeout of writes is that of the first alias on their way that has one.
-    own = next((below for below in aliases.chain(tier.alias) if below.own_timeout), None)
-    timeout = getattr(remote, "default_timeout", None) if own is None else own.timeout
+def _is_client(kind: type) -> bool:
+    package, _, module = kind.__module__.partition(".")
+    return package in _CLIENTS and "cluster" not in module
+
+
+def _default_timeout(client: str) -> Any:
+    """The time-out that ``client``, redis or valkey, has without a setting: it differs between versions."""
+    try:
+        connection = import_module(f"{client}.connection").AbstractConnection
+        return inspect.signature(connection.__init__).parameters["socket_timeout"].default
+    except (ImportError, AttributeError, KeyError):
+        return "unknown"
+
+
+def _check_times(alias: str, options: TieredOptions) -> Iterator[CheckMessage]:
+    """Compare the local timeouts with the default timeout of entries: the alias's own, or else the remote's."""
+    owner = alias if "TIMEOUT" in caches.settings[alias] else caches.settings[alias]["LOCATION"]
+    config = caches.settings[owner]
+    timeout = config.get("timeout", config.get("TIMEOUT", 300)) if isinstance(config, Mapping) else None
     if not isinstance(timeout, (int, float)) or timeout <= 0:
-        return  # entries live for ever, or not at all
-    options = f"CACHES[{tier.alias!r}]['OPTIONS']"
-    times = {f"{options}['LOCAL_TIMEOUT']": tier.options.local_timeout}
-    times |= {f"{options}['LOCAL_TIMEOUTS'][{prefix!r}]": seconds for prefix, seconds in tier.options.local_timeouts}
+        return  # entries do not expire, or are not stored at all
+    place = f"CACHES[{alias!r}]['OPTIONS']"
+    times = {f"{place}['LOCAL_TIMEOUT']": options.local_timeout}
+    times |= {f"{place}['LOCAL_TIMEOUTS'][{prefix!r}]": seconds for prefix, seconds in options.local_timeouts}
     too_long = {name: seconds for name, seconds in times.items() if seconds >= timeout}
     if too_long:
-        default = f"CACHES[{end if own is None else own.alias!r}]['TIMEOUT']"
+        default = f"CACHES[{owner!r}]['TIMEOUT']"
         yield Warning(
             f"{', '.join(f'{name} is {seconds:g}' for name, seconds in too_long.items())}: not shorter than the "
-            f"{timeout:g} seconds that an entry lives by default ({default}). A local copy may be "
-            f"served for the whole life of the entry, whatever is written meanwhile.",
+            f"{timeout:g} seconds that an entry lives by default ({default}). A replaced value may be served for as long as "
+            f"the entry lives.",
             hint=f"Set {' and '.join(f'{name} to less than {timeout:g}' for name in too_long)}, or {default} to more.",
             id="tieredcache.W004",
         )

@@ -1,68 +1,99 @@
-"""Checks of ``ReadYourWritesMiddleware``: its settings, and its place."""
+"""Checks of ``ReadYourWritesMiddleware``, and of the per-site cache: it must not share one response between visitors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
-from django.middleware.cache import FetchFromCacheMiddleware
+from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
+from django.utils.module_loading import import_string
 
-from tieredcache.aliases import read_aliases
-from tieredcache.checks.pages import HEADERS, PAGES, class_of
+from tieredcache.checks.aliases import read_aliases
+from tieredcache.config.options import Mistake
 from tieredcache.middleware import ReadYourWritesMiddleware, clock_margin, cookie_name
-from tieredcache.options import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.checks import CheckMessage
 
-_SETTINGS = {"TIEREDCACHE_COOKIE_NAME": cookie_name, "TIEREDCACHE_CLOCK_MARGIN": clock_margin}
+_PAGES: Final = "views.decorators.cache.cache_page."
+"""How the keys of Django's page cache begin, those of the per-site one too."""
+_HEADERS: Final = "views.decorators.cache.cache_header."
+"""How those begin that hold what a page varies by."""
+_SETTINGS: Final = {"TIEREDCACHE_COOKIE_NAME": cookie_name, "TIEREDCACHE_CLOCK_MARGIN": clock_margin}
+
+
+def _class_of(path: object) -> type:
+    try:
+        found = import_string(path)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - Django reports it
+        return object
+    return found if isinstance(found, type) else object
 
 
 def check_middleware(**_: Any) -> list[CheckMessage]:
-    """What is wrong with ``MIDDLEWARE`` and the settings of ours."""
+    """The place of ``ReadYourWritesMiddleware`` in ``MIDDLEWARE``, and its settings."""
     paths = settings.MIDDLEWARE
-    classes = [class_of(path) for path in paths]
-    ours = [index for index, found in enumerate(classes) if issubclass(found, ReadYourWritesMiddleware)]
-    return [*_check_settings(listed=bool(ours)), *(_check_place(paths, classes, ours) if ours else ())]
+    classes = [_class_of(path) for path in paths]
+    place = next((index for index, found in enumerate(classes) if issubclass(found, ReadYourWritesMiddleware)), None)
+    messages = list(_check_settings(listed=place is not None))
+    # Those that answer from the cache on the way in. UpdateCacheMiddleware only writes, and only what a GET returned.
+    before = [
+        path for path, found in zip(paths, classes[:place], strict=False) if issubclass(found, FetchFromCacheMiddleware)
+    ]
+    options = read_aliases().tiered.get(alias := settings.CACHE_MIDDLEWARE_ALIAS)
+    if place is not None and before and options is not None and any(map(options.timeout_for, (_PAGES, _HEADERS))):
+        messages.append(
+            Warning(
+                f"{before[0]!r} stands before {paths[place]!r} in MIDDLEWARE, and answers from the local tier of "
+                f"CACHES[{alias!r}]: a visitor whose write removed a page may still be shown it.",
+                hint=f"Put {paths[place]!r} before {before[0]!r} in MIDDLEWARE: first of all.",
+                id="tieredcache.W010",
+            )
+        )
+    return messages
 
 
 def _check_settings(*, listed: bool) -> Iterator[CheckMessage]:
     for name, read in _SETTINGS.items():
-        if not listed and hasattr(settings, name):
+        if listed:
+            try:
+                read()
+            except Mistake as mistake:
+                yield Error(f"{mistake.fault}.", hint=f"{name}: {mistake.remedy}", id="tieredcache.E003")
+        elif hasattr(settings, name):
             yield Warning(
                 f"{name} has no effect: ReadYourWritesMiddleware is not in MIDDLEWARE.",
                 hint=f"Put 'tieredcache.middleware.ReadYourWritesMiddleware' first in MIDDLEWARE, or remove {name}.",
                 id="tieredcache.W012",
             )
-        elif listed:
-            try:
-                read()
-            except Mistake as mistake:
-                yield Error(f"{mistake.fault}.", hint=f"{name}: {mistake.remedy}", id="tieredcache.E003")
 
 
-def _check_place(paths: Any, classes: list[type], ours: list[int]) -> Iterator[CheckMessage]:
-    path = paths[ours[0]]
-    # Those that answer from the cache on the way in. UpdateCacheMiddleware only writes, and only what a GET has made.
-    before = [paths[index] for index in range(ours[0]) if issubclass(classes[index], FetchFromCacheMiddleware)]
-    if before and _keeps_pages(settings.CACHE_MIDDLEWARE_ALIAS):
-        yield Warning(
-            f"{before[0]!r} stands before {path!r} in MIDDLEWARE, and answers from the local tier of "
-            f"CACHES[{settings.CACHE_MIDDLEWARE_ALIAS!r}]: who has removed a page by a write may still be shown it.",
-            hint=f"Put {path!r} before {before[0]!r} in MIDDLEWARE: first of all.",
-            id="tieredcache.W010",
+def check_pages(**_: Any) -> list[CheckMessage]:
+    """Whether the per-site cache hands one response object to many visitors."""
+    kinds = FetchFromCacheMiddleware, UpdateCacheMiddleware
+    if not any(issubclass(_class_of(path), kinds) for path in settings.MIDDLEWARE):
+        return []  # cache_page names its alias in a view, where no check can see it
+    aliases, alias = read_aliases(), settings.CACHE_MIDDLEWARE_ALIAS
+    options = aliases.tiered.get(alias)
+    if alias in aliases.lru:
+        where = f"CACHES[{alias!r}], an LRUCache"
+        remedy = "Set CACHE_MIDDLEWARE_ALIAS to an alias that is no LRUCache."
+    elif options is not None and options.shares(_PAGES) and options.timeout_for(_PAGES) > 0:
+        where = f"CACHES[{alias!r}], whose SHARE_VALUES covers them"
+        remedy = (
+            f"Set CACHES[{alias!r}]['OPTIONS']['SHARE_VALUES'] to the prefixes of what nobody changes, or "
+            f"CACHE_MIDDLEWARE_ALIAS to another alias."
         )
-    if len(ours) > 1:
-        yield Warning(
-            f"{' and '.join(repr(paths[index]) for index in ours)} are both in MIDDLEWARE: what one does is done twice.",
-            hint=f"Leave only the first in MIDDLEWARE: {path!r}.",
-            id="tieredcache.W011",
+    else:
+        return []
+    return [
+        Warning(
+            f"The per-site cache keeps its pages in {where}: every visitor is given the same response object, and with "
+            f"it the cookies that middleware set on it for another visitor.",
+            hint=remedy,
+            id="tieredcache.W013",
         )
-
-
-def _keeps_pages(alias: str) -> bool:
-    """Whether a local tier of ``alias`` keeps the pages of Django's cache middleware, or what it knows of them."""
-    return any(tier.options.timeout_for(prefix) for tier in read_aliases().chain(alias) for prefix in (PAGES, HEADERS))
+    ]

@@ -20,8 +20,6 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from opentelemetry.metrics import MeterProvider
 
 ALIAS: Final = "tieredcache.alias"
@@ -39,6 +37,5 @@ def register(provider: MeterProvider | None = None) -> None:
         make(figure.opentelemetry, [functools.partial(_observe, figure.field)], figure.unit, figure.text)
 
 
-def _observe(field: str, _: object) -> Iterator[Observation]:
-    for alias, counts in read().items():
-        yield Observation(counts[field], {ALIAS: alias})
+def _observe(field: str, _: object) -> list[Observation]:
+    return [Observation(counts[field], {ALIAS: alias}) for alias, counts in read().items()]

@@ -1,0 +1,79 @@
+"""How many Python frames of the package one read takes: ``python -m benchmarks.frames [--list]``.
+
+Two reads of lists, over django-redis on a real server: a ``get`` that the local tier cannot answer, and a ``get_many`` with
+one hit and two keys that it has not. A frame is one call; a generator or a comprehension that is one counts once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+PACKAGE = str(Path(__file__).resolve().parents[1] / "tieredcache")
+MOST = {"get, a miss": 19, "get_many, one hit and two missing": 42}
+"""What is promised."""
+
+
+def frames(call: Callable[[], Any]) -> list[str]:
+    """The frames of the package that ``call`` runs in, in the order in which they begin."""
+    seen: list[FrameType] = []  # held, so that no other frame gets the id of one of them
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE) and frame not in seen:
+            seen.append(frame)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return [
+        f"{Path(frame.f_code.co_filename).relative_to(PACKAGE)}:{frame.f_code.co_firstlineno} {frame.f_code.co_qualname}"
+        for frame in seen
+    ]
+
+
+def main() -> int:
+    """Count and print them; 1 where there are more than promised."""
+    parser = argparse.ArgumentParser(description="Count the Python frames of the package that a read takes.")
+    parser.add_argument("--list", action="store_true", help="name each of them")
+    arguments = parser.parse_args()
+    import django
+    from django.conf import settings
+
+    with servers.valkey() as url:
+        settings.configure(
+            CACHES={
+                "default": {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"},
+                "remote": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{url}/1"},
+            }
+        )
+        django.setup()
+        from django.core.cache import caches
+
+        cache = caches["default"]
+        keys = ["hit", "first", "second"]
+        for key in keys:
+            cache.set(key, [key])
+            cache.get(key)  # once before: what is found out with the first read is not part of the others
+        cache.local.clear()  # type: ignore[attr-defined]
+        counted = {"get, a miss": frames(lambda: cache.get("hit"))}
+        counted["get_many, one hit and two missing"] = frames(lambda: cache.get_many(keys))
+        caches.close_all()
+    for name, found in counted.items():
+        print(f"{name}: {len(found)} frames, at most {MOST[name]} promised")
+        if arguments.list:
+            print("".join(f"    {frame}\n" for frame in found), end="")
+    return int(any(len(found) > MOST[name] for name, found in counted.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

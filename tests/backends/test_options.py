@@ -1,0 +1,159 @@
+"""Promise 10: mistakes are told, with the alias, the option, the value and the remedy."""
+
+import pytest
+from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from tests.support.caches import LRU, TIERED
+
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+NAN, INFINITY = float("nan"), float("inf")
+
+
+def options(**given):
+    return {"default": {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": given}, "remote": LOCMEM}
+
+
+def alias(**given):
+    return {"default": {"BACKEND": TIERED, "LOCATION": "remote", **given}, "remote": LOCMEM}
+
+
+def lru(**given):
+    return {"default": {"BACKEND": LRU, "LOCATION": "place", **given}}
+
+
+# Settings, and what the message must say.
+MISTAKES = {
+    "unknown name": (options(LOCAL_TIMOUT=5), ["OPTIONS['LOCAL_TIMOUT'] is an unknown name", "Did you mean LOCAL_TIMEOUT?"]),
+    "lower case": (options(max_entries=5), ["'max_entries'", "Did you mean MAX_ENTRIES?"]),
+    "nothing like it": (options(XYZ=1), ["'XYZ'", "JITTER, LOCAL_TIMEOUT, LOCAL_TIMEOUTS, MAX_ENTRIES"]),
+    "not a string": (options(LOCAL_TIMEOUT=1) | {}, None),
+    "text for a number": (options(LOCAL_TIMEOUT="5"), ["OPTIONS['LOCAL_TIMEOUT'] is '5'", "str", "seconds"]),
+    "None for a number": (options(LOCAL_TIMEOUT=None), ["is None", "NoneType", "0 switches the local tier off"]),
+    "bool for a number": (options(LOCAL_TIMEOUT=True), ["is True", "bool"]),
+    "NaN": (options(LOCAL_TIMEOUT=NAN), ["is nan", "finite"]),
+    "infinity": (options(LOCAL_TIMEOUT=INFINITY), ["is inf", "finite"]),
+    "negative": (options(LOCAL_TIMEOUT=-1), ["is -1", "of at least 0"]),
+    "miss timeout": (options(MISS_TIMEOUT=-0.1), ["OPTIONS['MISS_TIMEOUT'] is -0.1", "of at least 0"]),
+    "stale as text": (options(STALE_WHILE_REVALIDATE="1"), ["OPTIONS['STALE_WHILE_REVALIDATE'] is '1'", "deadline"]),
+    "stale negative": (options(STALE_WHILE_REVALIDATE=-1), ["OPTIONS['STALE_WHILE_REVALIDATE'] is -1"]),
+    "stale if error as text": (options(STALE_IF_ERROR="1"), ["OPTIONS['STALE_IF_ERROR'] is '1'", "deadline"]),
+    "stale if error for ever": (options(STALE_IF_ERROR=float("inf")), ["OPTIONS['STALE_IF_ERROR'] is inf", "finite"]),
+    "remote errors unknown": (options(REMOTE_ERRORS="swallow"), ["OPTIONS['REMOTE_ERRORS'] is 'swallow'", '"ignore"']),
+    "remote errors as a bool": (options(REMOTE_ERRORS=True), ["OPTIONS['REMOTE_ERRORS'] is True", '"raise"']),
+    "remote errors as a list": (options(REMOTE_ERRORS=["ignore"]), ["OPTIONS['REMOTE_ERRORS'] is ['ignore']", '"raise"']),
+    "retry negative": (options(RETRY_AFTER=-1), ["OPTIONS['RETRY_AFTER'] is -1", "attempts"]),
+    "retry as text": (options(RETRY_AFTER="1"), ["OPTIONS['RETRY_AFTER'] is '1'", "attempts"]),
+    "jitter above 1": (options(JITTER=1.5), ["OPTIONS['JITTER'] is 1.5", "from 0 to 1"]),
+    "jitter as bool": (options(JITTER=False), ["is False", "bool"]),
+    "no entries": (options(MAX_ENTRIES=0), ["OPTIONS['MAX_ENTRIES'] is 0", "whole number of at least 1"]),
+    "half an entry": (options(MAX_ENTRIES=1.5), ["is 1.5", "float, not a whole number"]),
+    "entries as bool": (options(MAX_ENTRIES=True), ["is True", "bool"]),
+    "timeouts as list": (options(LOCAL_TIMEOUTS=["a"]), ["OPTIONS['LOCAL_TIMEOUTS'] is ['a']", "not a dict"]),
+    "empty prefix": (options(LOCAL_TIMEOUTS={"": 1}), ["OPTIONS['LOCAL_TIMEOUTS'] is ''", "LOCAL_TIMEOUT"]),
+    "prefix not text": (options(LOCAL_TIMEOUTS={1: 1}), ["is 1", "not a string"]),
+    "seconds not a number": (options(LOCAL_TIMEOUTS={"a": "1"}), ["OPTIONS['LOCAL_TIMEOUTS']['a'] is '1'", "str"]),
+    "seconds negative": (options(LOCAL_TIMEOUTS={"a": -1}), ["OPTIONS['LOCAL_TIMEOUTS']['a'] is -1"]),
+    "share a string": (options(SHARE_VALUES="geo."), ["OPTIONS['SHARE_VALUES'] is 'geo.'", '["geo."]']),
+    "share a number": (options(SHARE_VALUES=1), ["is 1", "neither a bool nor a list"]),
+    "share an empty prefix": (options(SHARE_VALUES=[""]), ["is ''", "empty prefix"]),
+    "share not text": (options(SHARE_VALUES=[1]), ["is 1", "not a string"]),
+    "options not a dict": (alias(OPTIONS=[1]), ["OPTIONS is of type list, not a dict"]),
+    "misspelt section": (alias(OPTION={}), ["'OPTION' is an unknown name", "Did you mean OPTIONS?"]),
+    "timeout as text": (alias(TIMEOUT="300"), ["TIMEOUT is '300'", "or None"]),
+    "timeout as bool": (alias(TIMEOUT=True), ["TIMEOUT is True", "bool"]),
+    "timeout NaN": (alias(TIMEOUT=NAN), ["TIMEOUT is nan"]),
+    "key prefix": (alias(KEY_PREFIX="a"), ["KEY_PREFIX is 'a'", "the alias that LOCATION names"]),
+    "empty key prefix": (alias(KEY_PREFIX=""), ["KEY_PREFIX is ''", "the alias that LOCATION names"]),
+    "key function": (alias(KEY_FUNCTION="a.b"), ["KEY_FUNCTION is 'a.b'", "the alias that LOCATION names"]),
+    "version": (alias(VERSION=2), ["VERSION is 2", "the alias that LOCATION names"]),
+    "unknown alias": (alias(LOCATION="elsewhere"), ["LOCATION is 'elsewhere'", "default, remote"]),
+    "location missing": (
+        {"default": {"BACKEND": TIERED}, "remote": LOCMEM},
+        ["LOCATION is ''", "missing", "default, remote"],
+    ),
+    "location a list": (alias(LOCATION=["remote"]), ["LOCATION is ['remote']", "list"]),
+    "location None": (alias(LOCATION=None), ["LOCATION is None", "NoneType"]),
+    "itself": (alias(LOCATION="default"), ["LOCATION is 'default'", "another TieredCache", "default, remote"]),
+    "a tier over a tier": (
+        alias(LOCATION="other") | {"other": {"BACKEND": TIERED, "LOCATION": "remote"}},
+        ["LOCATION is 'other'", "the memory of this process", "Set it to 'remote'"],
+    ),
+    "lru, unknown name": (
+        lru(OPTIONS={"MAX_ENTRY": 5}),
+        ["OPTIONS['MAX_ENTRY'] is an unknown name", "Did you mean MAX_ENTRIES?"],
+    ),
+    "lru, no entries": (lru(OPTIONS={"MAX_ENTRIES": 0}), ["OPTIONS['MAX_ENTRIES'] is 0"]),
+    "lru, entries as text": (lru(OPTIONS={"MAX_ENTRIES": "5"}), ["OPTIONS['MAX_ENTRIES'] is '5'"]),
+    "lru, cull frequency": (lru(OPTIONS={"CULL_FREQUENCY": "x"}), ["OPTIONS['CULL_FREQUENCY'] is 'x'"]),
+    "lru, timeout": (lru(TIMEOUT="soon"), ["TIMEOUT is 'soon'"]),
+    "lru, misspelt": (lru(KEY_PREFX="a"), ["'KEY_PREFX' is an unknown name", "Did you mean KEY_PREFIX?"]),
+    "lru, location a list": (lru(LOCATION=["a"]), ["LOCATION is ['a']", "list"]),
+}
+del MISTAKES["not a string"]
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told(name):
+    """When the cache is made, in one message."""
+    settings, parts = MISTAKES[name]
+    with override_settings(CACHES=settings):
+        for _ in range(2):  # not only at first sight
+            with pytest.raises(ImproperlyConfigured) as error:
+                caches["default"]
+            message = str(error.value)
+            assert message.startswith("CACHES['default']: "), message
+            for part in parts:
+                assert part in message, message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        options(),
+        alias(),
+        alias(TIMEOUT=None),
+        alias(TIMEOUT=0),
+        alias(TIMEOUT=1.5, OPTIONS={}),
+        options(
+            LOCAL_TIMEOUT=0.5,
+            LOCAL_TIMEOUTS={"a": 0, "b": 1.5},
+            MAX_ENTRIES=1,
+            MISS_TIMEOUT=1,
+            JITTER=0,
+            SHARE_VALUES=("a",),
+        ),
+        lru(),
+        lru(TIMEOUT=0.5, KEY_PREFIX="a", VERSION=2, OPTIONS={"MAX_ENTRIES": 1, "CULL_FREQUENCY": 0}),
+        {"default": {"BACKEND": LRU, "NAME": "as the seed had it"}},
+    ],
+)
+def test_what_is_right_is_accepted(settings):
+    """Each of the options in a form of its own."""
+    with override_settings(CACHES=settings):
+        caches["default"].set("key", 1)
+
+
+def test_a_cache_made_by_hand_is_named_by_its_class():
+    """Where no alias has these settings, nothing of them but the mistake is quoted."""
+    from tieredcache.backends import TieredCache
+
+    with pytest.raises(ImproperlyConfigured, match="a TieredCache: OPTIONS"):
+        TieredCache("remote", {"OPTIONS": {"JITTER": 2}})
+
+
+def test_defaults():
+    """As the contract has them."""
+    with override_settings(CACHES=options()):
+        given = caches["default"]._tier.options
+    assert (given.local_timeout, given.max_entries, given.miss_timeout, given.jitter, given.share_values) == (
+        5,
+        1000,
+        0,
+        0.1,
+        False,
+    )
+    for key in ("django.contrib.sessions.cacheX", "django.contrib.sessions.cached_dbX", "throttle_x", "rl:x"):
+        assert given.timeout_for(key) == 0
+    assert given.timeout_for("x") == 5

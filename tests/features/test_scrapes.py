@@ -1,0 +1,144 @@
+"""Real workers, scraped by way of prometheus_client's multi-process mode: the sum over all of them is what was done."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support import servers
+from tests.support.requests import ask
+
+pytestmark = pytest.mark.slow
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+CONFIG = re.search(r"```python\n(# gunicorn.conf.py\nfrom prometheus_client.*?)```", PAGE, re.DOTALL)[1]
+REQUESTS = 120
+WORKERS = 3
+
+
+@contextlib.contextmanager
+def site(kind, url, directory, **environment):
+    """The port of the site, and the process that is the parent of its workers."""
+    port = servers.free_port()
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.support.scraped.site",
+        "REDIS_URL": f"{url}/14",
+        "PROMETHEUS_MULTIPROC_DIR": str(directory),
+        **environment,
+    }
+    if kind == "uvicorn":
+        command = ["uvicorn", "tests.support.scraped.asgi:application", "--workers", str(WORKERS), "--log-level", "warning"]
+        command += ["--host", servers.HOST, "--port", str(port)]
+    else:
+        (directory / "gunicorn.conf.py").write_text(CONFIG)
+        command = ["gunicorn", "tests.support.scraped.wsgi", "--workers", str(WORKERS), "--no-control-socket"]
+        command += ["--log-level", "warning", "--bind", f"{servers.HOST}:{port}"]
+        command += ["--config", str(directory / "gunicorn.conf.py")]
+        command += ["--threads", "4"] if kind == "gunicorn with threads" else []
+        command += ["--preload"] if environment.get("PRELOAD") else []
+    process = servers.launch([sys.executable, "-m", *command], port, seconds=30, environment=environment)
+    try:
+        yield port
+    finally:
+        servers.stop(process)
+
+
+def work(port, path):
+    """The workers that have answered, and how many requests, each for a key of its own.
+
+    ``REQUESTS`` of them, and as many again until a second worker has answered: nothing shares the requests out fairly.
+    """
+    workers, asked = set(), 0
+    end = monotonic() + 60
+    with ThreadPoolExecutor(6) as pool:
+        while not asked or (len(workers) < 2 and monotonic() < end):
+            keys = [uuid.uuid4().hex for _ in range(REQUESTS)]
+            workers |= set(pool.map(lambda key: int(ask(port, "GET", f"/{path}/{key}/")[0]), keys))
+            asked += REQUESTS
+    return workers, asked
+
+
+def scrape(port):
+    """What the site tells, by name and alias."""
+    text = ask(port, "GET", "/metrics/")[0]
+    return {
+        (sample.name, sample.labels["alias"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def eventually(port, wanted):
+    """The first scrape that is as ``wanted``, or the last: a worker answers before its request is finished."""
+    end = monotonic() + 20
+    while not wanted(found := scrape(port)) and monotonic() < end:
+        sleep(0.05)
+    return found
+
+
+def counted(requests):
+    """What so many requests count."""
+    return {
+        "tieredcache_misses_total": requests,
+        "tieredcache_remote_hits_total": requests,
+        "tieredcache_hits_total": 3 * requests,
+        "tieredcache_entries": requests,
+    }
+
+
+def of(alias, found, names):
+    return {name: found.get((name, alias)) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("gunicorn", "work"), ("gunicorn with threads", "work"), ("uvicorn", "work"), ("uvicorn", "awork")],
+)
+def test_the_sum_over_all_workers_is_what_was_done(kind, path, valkey_url, tmp_path):
+    """Every read of every worker is counted once, by whichever of them the scrape is answered."""
+    with site(kind, valkey_url, tmp_path) as port:
+        workers, asked = work(port, path)
+        expected = counted(asked)
+        found = eventually(port, lambda found: of("default", found, expected) == expected)
+    assert of("default", found, expected) == expected
+    assert len(workers) > 1
+    assert found["tieredcache_misses_total", "local"] == asked
+    # Room for so many in each of the workers that have answered.
+    assert found["tieredcache_max_entries", "default"] == 5000 * len(workers)
+
+
+def test_what_was_counted_before_the_fork_is_told_once(valkey_url, tmp_path):
+    """By a parent that has preloaded the site, whose entries do not count: it serves nobody."""
+    with site("gunicorn", valkey_url, tmp_path, PRELOAD="1") as port:
+        workers, asked = work(port, "work")
+        expected = counted(asked)
+        expected["tieredcache_remote_hits_total"] += 1
+        expected["tieredcache_hits_total"] += 10
+        expected["tieredcache_entries"] += len(workers)  # each has the preloaded one
+        found = eventually(port, lambda found: of("default", found, expected) == expected)
+    assert of("default", found, expected) == expected
+    assert len(workers) > 1
+
+
+def test_a_worker_that_ends_leaves_its_counts_and_takes_its_entries(valkey_url, tmp_path):
+    """Counters go on from where they were; what only the dead worker held is gone."""
+    with site("gunicorn", valkey_url, tmp_path) as port:
+        workers, asked = work(port, "work")
+        before = counted(asked)
+        assert of("default", eventually(port, lambda found: of("default", found, before) == before), before) == before
+        os.kill(min(workers), signal.SIGTERM)
+        gone = eventually(port, lambda found: found["tieredcache_entries", "default"] < asked)
+        assert gone["tieredcache_entries", "default"] < asked
+        assert gone["tieredcache_hits_total", "default"] == 3 * asked
+        _, again = work(port, "work")
+        after = {**counted(asked + again), "tieredcache_entries": gone["tieredcache_entries", "default"] + again}
+        assert of("default", eventually(port, lambda found: of("default", found, after) == after), after) == after

@@ -1,0 +1,313 @@
+"""A time limit that a signal handler raises, wherever it strikes, leaves nothing behind: no demand and no computation."""
+
+import gc
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from django.core.cache import caches
+
+import tieredcache
+from tests.support.bounded import Run
+from tests.support.cost import instructions
+from tests.support.doubles import RemoteDouble
+from tieredcache import fresh, freshness
+from tieredcache.local import inflight
+
+PACKAGE = str(Path(tieredcache.__file__).parent)
+STDLIB = str(Path(threading.__file__).parent)
+DOUBLE = {"BACKEND": "tests.support.doubles.RemoteDouble", "LOCATION": "tests.time_limits"}
+WITHIN = 5
+"""Seconds for what must not wait for anybody. A wait that was given up could be as short, but it is logged."""
+
+
+class TimeLimit(Exception):
+    """As a task queue raises it in a task that takes too long."""
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    """Raises TimeLimit in the main thread when SIGALRM arrives."""
+
+    def strike(*_):
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGALRM, strike)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_to_others():
+    """What a failure here leaves behind is no failure of the tests that follow."""
+    yield
+    freshness.demands.clear()
+    freshness._context.set(())
+    inflight._computing.set(None)
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Keep the collections that follow short: what is there now is not looked at again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def is_ours(frame):
+    """Whether our code runs, or code of the standard library that it has called: not Django, which has locks of its own."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((STDLIB, "<frozen")) or "site-packages" in file:
+            return file.startswith(PACKAGE)
+        frame = frame.f_back
+    return False
+
+
+def struck(moment, operation):
+    """Call ``operation()``, in which the time limit strikes at this moment; returns where, or ``None`` if it ended before.
+
+    Python looks for signals where a function begins and where a call of C code ends. Fails where our code keeps the time
+    limit from its caller: Python ignores what is raised in a destructor.
+    """
+    passed, where, file, ignored = 0, None, "", []
+
+    def profile(frame, event, arg):
+        nonlocal passed, where, file
+        if event in {"call", "c_return"} and is_ours(frame):
+            passed += 1
+            if passed == moment:
+                file = frame.f_code.co_filename
+                where = f"{frame.f_code.co_name}, line {frame.f_lineno} of {file}"
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGALRM)
+
+    hook, sys.unraisablehook = sys.unraisablehook, lambda error: ignored.append(error.exc_type)
+    try:
+        sys.setprofile(profile)
+        operation()
+    except TimeLimit:
+        pass
+    finally:
+        sys.setprofile(None)
+        sys.unraisablehook = hook
+    assert not (ignored and file.startswith(PACKAGE)), f"the caller did not learn of the time limit that struck in {where}"
+    return where
+
+
+def unstruck(function, *args):
+    """Call ``function(*args)``; the time limit does not strike in what it calls."""
+    profile = sys.getprofile()
+    sys.setprofile(None)
+    try:
+        return function(*args)
+    finally:
+        sys.setprofile(profile)
+
+
+def strike_everywhere(operation, check, prepare=lambda: None):
+    """Call ``operation()`` again and again, struck one moment later each time, and ``check`` what it has left behind."""
+    for moment in range(1, 2000):
+        prepare()
+        where = struck(moment, operation)
+        gc.collect()  # what a traceback or a generator held
+        check(f"struck in {where}")
+        if where is None:
+            assert moment > 10, "there was hardly anything to strike at"
+            return
+    raise AssertionError("the operation does not end")
+
+
+def until(condition):
+    """Wait for ``condition()``; fails where it does not come true."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.001)  # no event tells that another caller has begun to wait
+
+
+@pytest.fixture
+def cache(make_cache):
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=3600, JITTER=0, RETRY_AFTER=0)
+    cache.set("key", "value")
+    cache.get("key")
+    return cache
+
+
+def by_with(cache):
+    def enter():
+        with fresh():
+            pass
+
+    return enter
+
+
+def by_nested_with(cache):
+    def enter():
+        with fresh(10), fresh():
+            pass
+
+    return enter
+
+
+def by_decorator(cache):
+    @fresh()
+    def enter():
+        return None
+
+    return enter
+
+
+def by_reading(cache):
+    def enter():
+        with fresh():
+            cache.get("key")
+
+    return enter
+
+
+@pytest.mark.parametrize("way", [by_with, by_nested_with, by_decorator, by_reading], ids=lambda way: way.__name__)
+def test_hits_are_hits_again_when_a_time_limit_struck_in_fresh(cache, way):
+    """Neither the code that was struck nor any other thread is left with a demand."""
+    cache.get("key")
+    usual = instructions(lambda: cache.get("key"))
+
+    def check(where):
+        cache.get("key")  # the copy may have been dropped
+        reads = RemoteDouble.reads
+        assert cache.get("key") == "value", where
+        assert RemoteDouble.reads == reads, f"the code that was struck still demands: {where}"
+        assert instructions(lambda: cache.get("key")) <= 1.1 * usual, f"others still pay: {where}"
+
+    def clean():
+        with fresh():  # drops from the context what is over: else each turn would have more to go through than the last
+            pass
+
+    strike_everywhere(way(cache), check, clean)
+
+
+def test_hits_are_hits_again_when_a_time_limit_struck_in_the_block(cache):
+    """The plain case: the block is left by the exception."""
+    usual = instructions(lambda: cache.get("key"))
+    for _ in range(3):
+        with pytest.raises(TimeLimit), fresh():
+            signal.raise_signal(signal.SIGALRM)
+    reads = RemoteDouble.reads
+    assert cache.get("key") == "value"
+    assert RemoteDouble.reads == reads
+    assert instructions(lambda: cache.get("key")) <= 1.1 * usual
+
+
+def warnings_in(caplog):
+    return [record.getMessage() for record in caplog.records if record.name.startswith("tieredcache")]
+
+
+@pytest.fixture(params=["tiered", "lru"])
+def computing_cache(request):
+    if request.param == "lru":
+        return request.getfixturevalue("make_lru")()
+    return request.getfixturevalue("make_cache")(DOUBLE, LOCAL_TIMEOUT=3600, JITTER=0, RETRY_AFTER=0)
+
+
+STRUCK = "of the one that was struck"
+
+
+@pytest.fixture
+def goes_on(computing_cache, caplog):
+    """Checks that callers of get_or_set go on at once, whatever has been struck, and removes the key."""
+    cache = computing_cache
+
+    def ask(value):
+        return lambda: caches["default"].get_or_set("key", lambda: value)
+
+    def check(where, *waiting):
+        # At first without a write: nobody waits for what is computed when the key is written.
+        for caller in (*waiting, Run(ask("value")), Run(ask("value"))):
+            try:
+                assert caller.result(WITHIN) in {"value", STRUCK}
+            except AssertionError as error:
+                raise AssertionError(f"{where}: {error}") from error
+        assert cache.inflight.under_way == set(), f"it is still counted: {where}"
+        assert inflight._computing.get() is None, f"this thread will not wait for others any more: {where}"
+        cache.delete("key")
+        assert Run(ask("new")).result(WITHIN) == "new", where
+        cache.delete("key")
+        assert ask("mine")() == "mine", where
+        cache.delete("key")
+        assert warnings_in(caplog) == [], f"a wait was given up, or more: {where}"
+
+    return check
+
+
+def test_others_go_on_when_a_time_limit_struck_in_get_or_set(computing_cache, goes_on):
+    """A caller that waits is let go at once, and the next one computes: nothing is in flight any more."""
+    cache, waiting = computing_cache, []
+
+    def wait_for_this_one():
+        waiting.append(Run(lambda: caches["default"].get_or_set("key", lambda: "value")))
+        until(lambda: len(cache.inflight.under_way) > 1)
+
+    def compute():
+        unstruck(wait_for_this_one)
+        return STRUCK
+
+    def check(where):
+        goes_on(where, *waiting)
+        waiting.clear()
+
+    strike_everywhere(lambda: cache.get_or_set("key", compute), check)
+
+
+def test_others_go_on_when_a_time_limit_struck_in_the_callable(computing_cache, goes_on):
+    """The plain case: the callable raises."""
+    with pytest.raises(TimeLimit):
+        computing_cache.get_or_set("key", lambda: signal.raise_signal(signal.SIGALRM))
+    goes_on("struck in the callable")
+
+
+def test_the_others_end_when_a_time_limit_struck_a_waiter(computing_cache, goes_on):
+    """A caller that is struck while it waits for another one holds nothing that this one needs."""
+    cache, others = computing_cache, []
+    release = threading.Event()
+
+    def compute():
+        until(lambda: release.is_set() or len(cache.inflight.under_way) > 1)
+        return "value"
+
+    def prepare():
+        release.clear()
+        others.append(Run(lambda: caches["default"].get_or_set("key", compute)))
+        until(lambda: cache.inflight.under_way)
+
+    def check(where):
+        release.set()
+        goes_on(where, *others)
+        others.clear()
+
+    strike_everywhere(lambda: cache.get_or_set("key", lambda: STRUCK), check, prepare)
+
+
+def test_a_waiter_is_struck_and_nobody_else_when_a_time_limit_ends_its_wait(cache):
+    """A caller that waits for another one's value can be interrupted, and the value is computed all the same."""
+    entered, release = threading.Event(), threading.Event()
+
+    def compute():
+        entered.set()
+        assert release.wait(10)
+        return "computed"
+
+    other = Run(lambda: caches["default"].get_or_set("slow", compute))
+    assert entered.wait(5)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(TimeLimit):
+            cache.get_or_set("slow", lambda: "of the one that was struck")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        release.set()
+    assert other.result() == "computed"
+    assert cache.get_or_set("slow", lambda: "another") == "computed"

@@ -1,0 +1,501 @@
+"""What Django itself keeps in the cache, over both backends: sessions, pages, fragments; and counters.
+
+Another process is another alias over the same server: its tiers hear nothing of what this one writes.
+"""
+
+import pytest
+from django.contrib.auth import get_user_model, logout, update_session_auth_hash
+from django.core.cache import caches
+from django.core.cache.utils import make_template_fragment_key
+from django.http import HttpResponse
+from django.middleware.http import ConditionalGetMiddleware
+from django.template import Context, Engine
+from django.test import Client, RequestFactory, override_settings
+from django.urls import path
+from django.views.decorators.cache import cache_page
+from django.views.decorators.vary import vary_on_cookie
+
+from tests.support.caches import LRU, TIERED
+from tests.support.trips import CountingConnection, counting
+
+ENGINES = ["cache", "cached_db"]
+SITE = ["django.middleware.cache.UpdateCacheMiddleware", "django.middleware.cache.FetchFromCacheMiddleware"]
+SESSIONS = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+RYW = "tieredcache.middleware.ReadYourWritesMiddleware"
+
+
+@pytest.fixture
+def configure(valkey_url, clock):
+    """Two processes over one server: ``configure("django-redis", LOCAL_TIMEOUT=5)``; returns the cache of the first."""
+    overrides = []
+
+    def make(kind, **options):
+        remote = counting(kind, valkey_url)
+        options = {"JITTER": 0, "MAX_ENTRIES": 100, **options}
+        tiered = {"BACKEND": TIERED, "OPTIONS": options}
+        override = override_settings(
+            CACHES={
+                "default": {**tiered, "LOCATION": "remote"},
+                "there": {**tiered, "LOCATION": "remote-there"},
+                "remote": remote,
+                "remote-there": remote,
+            }
+        )
+        override.enable()
+        overrides.append(override)
+        caches["default"].clear()
+        return caches["default"]
+
+    yield make
+    caches["default"].clear()
+    caches.close_all()
+    for override in reversed(overrides):
+        override.disable()
+
+
+@pytest.fixture(params=["django-redis", "django"])
+def here(request, configure):
+    """The cache of this process, with pages kept for five seconds."""
+    return configure(request.param, LOCAL_TIMEOUT=5)
+
+
+def trips(operation):
+    """What ``operation`` returned, and how often it went to the server."""
+    CountingConnection.trips = 0
+    return operation(), CountingConnection.trips
+
+
+# --- sessions ---
+
+
+def who(request):
+    return HttpResponse(request.user.username or "nobody")
+
+
+def leave(request):
+    logout(request)
+    return HttpResponse()
+
+
+def change_password(request):
+    request.user.set_password("new")
+    request.user.save()
+    update_session_auth_hash(request, request.user)
+    return HttpResponse()
+
+
+def note(request):
+    """A view that writes in the other process, and reads in this one."""
+    if request.method == "POST":
+        caches["there"].clear()
+        caches["there"].set("note", "new")
+        return HttpResponse()
+    return HttpResponse(caches["default"].get("note", "none"))
+
+
+def mine(request):
+    return HttpResponse(f"{request.user.username or 'nobody'} saw {caches['default'].get('note', 'nothing')}")
+
+
+@vary_on_cookie
+def varying(request):
+    if request.method == "POST":
+        caches["default"].set("written", 1)
+        return HttpResponse()
+    return HttpResponse(caches["default"].get("note", "none"))
+
+
+urlpatterns = [
+    path("who/", who),
+    path("leave/", leave),
+    path("password/", change_password),
+    path("note/", note),
+    path("mine/", mine),
+    path("varying/", varying),
+]
+
+
+@pytest.fixture
+def site():
+    """Settings of a site whose pages are those above: ``site(MIDDLEWARE=...)``."""
+    overrides = []
+
+    def make(**settings):
+        override = override_settings(ROOT_URLCONF=__name__, **settings)
+        override.enable()
+        overrides.append(override)
+
+    yield make
+    for override in reversed(overrides):
+        override.disable()
+
+
+def ask(client, url, process="default", method="get"):
+    """The page that the client is given by a process."""
+    with override_settings(SESSION_CACHE_ALIAS=process):
+        return getattr(client, method)(url).content.decode()
+
+
+def signed_in(process="default"):
+    client = Client()
+    user, _ = get_user_model().objects.get_or_create(username="ann")
+    with override_settings(SESSION_CACHE_ALIAS=process):
+        client.force_login(user)
+    return client
+
+
+def with_cookies(cookies):
+    client = Client()
+    client.cookies = cookies.copy()
+    return client
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, site):
+    site(MIDDLEWARE=SESSIONS, SESSION_ENGINE=f"django.contrib.sessions.backends.{request.param}")
+    return request.param
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["django-redis", "django"])
+@pytest.mark.parametrize(
+    ("timeouts", "afterwards"),
+    [
+        ({}, "nobody"),
+        # As it would be without the built-in prefixes: whoever names them gets what was asked for.
+        ({"django.contrib.sessions.cache": 60, "django.contrib.sessions.cached_db": 60}, "ann"),
+    ],
+    ids=["built in", "kept"],
+)
+def test_a_logout_is_seen_everywhere(engine, configure, kind, timeouts, afterwards):
+    """At once, because no process keeps a session; where one does, the cookie goes on working there."""
+    configure(kind, LOCAL_TIMEOUT=60, LOCAL_TIMEOUTS=timeouts)
+    client = signed_in()
+    cookies = client.cookies.copy()  # as somebody has them who goes on using them
+    for turn in range(3):
+        for process in ("default", "there"):
+            page, made = trips(lambda process=process: ask(with_cookies(cookies), "/who/", process))
+            assert page == "ann"
+            if turn:  # the first opens the connection
+                assert made == (0 if timeouts else 1)
+    ask(client, "/leave/")
+    assert ask(with_cookies(cookies), "/who/", "default") == "nobody"
+    assert ask(with_cookies(cookies), "/who/", "there") == afterwards
+    assert [len(caches[process].local) for process in ("default", "there")] == [0, 1 if timeouts else 0]
+
+
+@pytest.mark.django_db
+def test_a_flushed_session_is_gone_everywhere(engine, here):
+    """What was in it, too."""
+    with override_settings(SESSION_CACHE_ALIAS="default"):
+        session = Client().session
+        session["basket"] = ["tea"]
+        session.save()
+        key = session.session_key
+    with override_settings(SESSION_CACHE_ALIAS="there"):
+        assert dict(type(session)(key).items()) == {"basket": ["tea"]}
+    session.flush()
+    with override_settings(SESSION_CACHE_ALIAS="there"):
+        assert not dict(type(session)(key).items())
+
+
+@pytest.mark.django_db
+def test_a_new_password_signs_out_the_others(engine, here):
+    """The device that changed it stays signed in, on every process; the others are not, on any."""
+    first, second = signed_in(), signed_in("there")
+    assert [ask(device, "/who/", process) for device in (first, second) for process in ("default", "there")] == ["ann"] * 4
+    ask(first, "/password/")
+    assert [ask(first, "/who/", process) for process in ("default", "there")] == ["ann", "ann"]
+    cookies = second.cookies.copy()
+    assert [ask(with_cookies(cookies), "/who/", process) for process in ("there", "default")] == ["nobody"] * 2
+
+
+@pytest.mark.django_db
+def test_sessions_over_an_lru_cache_share_what_was_not_saved(engine, make_lru, site):
+    """Values are kept by reference: the page on sessions says not to. LocMemCache, which pickles, does not."""
+    make_lru()
+    session = Client().session
+    session["basket"] = ["tea"]
+    session.save()
+    same = type(session)(session.session_key)
+    same["basket"].append("not saved")
+    assert type(session)(session.session_key)["basket"] == ["tea", "not saved"]
+
+
+# --- pages ---
+
+
+class Page:
+    """A view that says how often it was called, in the format that was asked for."""
+
+    def __init__(self, **headers):
+        self.made = 0
+        self.headers = headers
+
+    def __call__(self, request):
+        self.made += 1
+        return HttpResponse(f"page {self.made} {request.headers.get('Accept', '')}".strip(), headers=self.headers)
+
+
+def get(view, **headers):
+    return view(RequestFactory().get("/page/", headers=headers))
+
+
+def read(view, **headers):
+    return get(view, **headers).content.decode()
+
+
+def test_a_page_is_a_hit(here):
+    """Once it has been read from the remote, two entries a page, it is served without it."""
+    view = Page()
+    cached = cache_page(600)(view)
+    assert read(cached) == "page 1"
+    assert trips(lambda: read(cached)) == ("page 1", 2)
+    assert trips(lambda: read(cached)) == ("page 1", 0)
+    assert view.made == 1
+
+
+def test_a_page_is_kept_for_the_local_timeout(here, clock):
+    """Cleared by another process, it is served for that long, and not longer; cleared by this one, it is gone."""
+    cached = cache_page(600)(Page())
+    read(cached)
+    assert read(cached) == "page 1"
+    caches["there"].clear()
+    clock.move(4.9)
+    assert read(cached) == "page 1"
+    clock.move(0.1)
+    assert read(cached) == "page 2"
+    read(cached)
+    here.clear()
+    assert read(cached) == "page 3"
+
+
+def test_a_page_does_not_outlive_its_timeout(configure, clock):
+    """That of cache_page, where the local timeout is longer: the remote tells it."""
+    cache = configure("django-redis", LOCAL_TIMEOUT=60)
+    cached = cache_page(2)(Page())
+    read(cached)
+    assert read(cached) == "page 1"
+    assert len(cache.local) == 2
+    clock.move(2)
+    cache.remote.clear()  # as its own clock does
+    assert read(cached) == "page 2"
+
+
+def test_a_page_per_header_that_it_varies_by(here):
+    """Each reader is served their own, from memory."""
+    cached = cache_page(600)(Page(Vary="Accept"))
+    pages = {"text/html": "page 1 text/html", "text/plain": "page 2 text/plain"}
+    for turn in range(3):
+        for accepted, page in pages.items():
+            found, made = trips(lambda accepted=accepted: read(cached, accept=accepted))
+            assert found == page
+        assert made == 0 or turn < 2
+
+
+def test_views_do_not_share_pages(here):
+    """With key prefixes of their own."""
+    first, second = cache_page(600, key_prefix="a")(Page()), cache_page(600, key_prefix="b")(Page(Content="b"))
+    for _ in range(3):
+        assert "Content" not in get(first).headers
+        assert get(second).headers["Content"] == "b"
+
+
+def test_not_modified(here):
+    """A page from the local tier answers a conditional request, and what it answers changes nothing for the next one."""
+    view = Page()
+    cached = ConditionalGetMiddleware(cache_page(600)(view))
+    etag = get(cached).headers["ETag"]
+    for _ in range(3):
+        response = get(cached, if_none_match=etag)
+        assert (response.status_code, response.content) == (304, b"")
+        response = get(cached)
+        assert (response.status_code, response.content) == (200, b"page 1")
+    assert trips(lambda: get(cached, if_none_match=etag).status_code) == (304, 0)
+    assert view.made == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "leaks"),
+    [
+        ({"BACKEND": TIERED, "LOCATION": "remote"}, False),
+        ({"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"SHARE_VALUES": ["template.cache."]}}, False),
+        ({"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"SHARE_VALUES": True}}, True),
+        ({"BACKEND": LRU, "LOCATION": "pages"}, True),
+    ],
+    ids=["tiered", "sharing fragments", "sharing all", "lru"],
+)
+def test_who_may_change_a_page(settings, leaks):
+    """Middleware does, after the page was stored: with shared values the next reader gets that too, a cookie say."""
+    remote = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "pages"}
+    with override_settings(CACHES={"default": settings, "remote": remote}):
+        caches["default"].clear()
+        cached = cache_page(600)(Page())
+        for _ in range(3):
+            get(cached).set_cookie("sessionid", "the first reader's")
+        assert ("sessionid" in get(cached).cookies) is leaks
+        caches["default"].clear()
+
+
+# --- fragments ---
+
+FRAGMENT = Engine(libraries={"cache": "django.templatetags.cache"}).from_string(
+    "{% load cache %}{% cache 600 side reader using=alias %}{{ made }}{% endcache %}"
+)
+
+
+class Maker:
+    def __init__(self):
+        self.made = 0
+
+    def __call__(self):
+        self.made += 1
+        return f"<b>{self.made}</b>"
+
+
+def fragment(made, alias="default", reader="ann"):
+    return FRAGMENT.render(Context({"made": made, "alias": alias, "reader": reader}))
+
+
+def test_fragments(here, clock):
+    """A hit once read; deleted by key, gone at once where it was deleted, after the local timeout elsewhere."""
+    made = Maker()
+    first = fragment(made)
+    assert trips(lambda: fragment(made)) == (first, 1)
+    assert trips(lambda: fragment(made)) == (first, 0)
+    assert fragment(made, "there") == first, "from the remote"
+    assert fragment(made, reader="bob") != first
+    assert made.made == 2
+    here.delete(make_template_fragment_key("side", ["ann"]))
+    second = fragment(made)
+    assert made.made == 3
+    assert fragment(made, "there") == first
+    clock.move(4.9)
+    assert fragment(made, "there") == first
+    clock.move(0.1)
+    assert fragment(made, "there") == second
+    assert made.made == 3
+
+
+def test_fragments_over_an_lru_cache(make_lru):
+    """Nobody can change a string: nothing to be careful about."""
+    cache = make_lru()
+    made = Maker()
+    first = fragment(made)
+    assert fragment(made) == first
+    assert cache.stats().hits == 1
+    cache.delete(make_template_fragment_key("side", ["ann"]))
+    assert fragment(made) != first
+
+
+# --- the site's pages ---
+
+
+@pytest.mark.django_db
+def test_the_sites_pages(here, clock, site):
+    """Served from memory for the local timeout; those of readers who are signed in to nobody else."""
+    site(MIDDLEWARE=[SITE[0], *SESSIONS, SITE[1]], SESSION_ENGINE="django.contrib.sessions.backends.db")
+    ann, somebody = signed_in(), Client()
+    here.set("note", "old")
+    for _ in range(2):
+        assert ask(ann, "/mine/") == "ann saw old"
+        assert ask(somebody, "/mine/") == "nobody saw old"
+    assert trips(lambda: ask(somebody, "/mine/")) == ("nobody saw old", 0)
+    caches["there"].clear()
+    caches["there"].set("note", "new")
+    clock.move(4.9)
+    assert ask(somebody, "/mine/") == "nobody saw old"
+    clock.move(0.1)
+    assert ask(somebody, "/mine/") == "nobody saw new"
+    assert ask(ann, "/mine/") == "ann saw new"
+
+
+def test_the_sites_pages_in_an_alias_of_their_own(here, site):
+    """CACHE_MIDDLEWARE_ALIAS: what large pages push out is not what the rest of the site reads."""
+    site(MIDDLEWARE=SITE, CACHE_MIDDLEWARE_ALIAS="there")
+    here.set("note", "old")
+    for _ in range(2):
+        assert ask(Client(), "/note/") == "old"
+    assert [len(here.local), len(caches["there"].local)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("order", "seen"),
+    [
+        ([RYW, *SITE], "new"),
+        ([SITE[0], RYW, SITE[1]], "new"),
+        ([*SITE, RYW], "old"),
+    ],
+    ids=["first", "between", "last"],
+)
+def test_where_read_your_writes_belongs(here, site, order, seen):
+    """Before what reads the cache, and so before the pages are looked up: or a page from before the write is served."""
+    site(MIDDLEWARE=order)
+    reader, other = Client(), Client()
+    here.set("note", "old")
+    for _ in range(2):
+        assert ask(reader, "/note/") == "old"
+    reader.post("/note/")
+    assert ask(other, "/note/") == "old", "who has not written waits for the local timeout"
+    assert ask(reader, "/note/") == seen
+
+
+def test_pages_that_vary_by_cookie_vary_by_the_cookie_of_a_write(here, site):
+    """Whoever has written gets a page of their own for as long as it lives."""
+    site(MIDDLEWARE=[RYW, *SITE])
+    reader, other = Client(), Client()
+    assert ask(reader, "/varying/") == "none"
+    here.set("note", "old")
+    assert ask(other, "/varying/") == "none"
+    reader.post("/varying/")
+    assert ask(reader, "/varying/") == "old"
+    assert ask(other, "/varying/") == "none"
+
+
+# --- counters ---
+
+
+@pytest.mark.parametrize(("timeouts", "read"), [({}, 1), ({"tries:": 0}, 4)], ids=["kept", "named"])
+def test_counters(configure, clock, mode, timeouts, read):
+    """add and incr count over all processes; a plain get of the count is as old as any, unless the prefix is named."""
+    here = mode(configure("django-redis", LOCAL_TIMEOUT=5, LOCAL_TIMEOUTS=timeouts))
+    there = mode(caches["there"])
+    assert here.add("tries:ann", 1, 60) is True
+    assert there.add("tries:ann", 1, 60) is False
+    assert there.get("tries:ann") == 1
+    for count in (2, 3, 4):
+        assert here.incr("tries:ann") == count
+        assert here.get("tries:ann") == count
+    assert there.get("tries:ann") == read
+    clock.move(5)
+    assert there.get("tries:ann") == 4
+    assert there.incr("tries:ann") == 5
+
+
+def test_a_limit_that_asks_before_it_counts(configure):
+    """It lets one more through in each process that has kept a lower count; counting makes that forget it."""
+    here, there = configure("django-redis", LOCAL_TIMEOUT=60), caches["there"]
+    here.add("tries:bob", 1, 60)
+    assert there.get("tries:bob") == 1
+    here.incr("tries:bob")
+    here.incr("tries:bob")
+    assert here.get("tries:bob") == 3
+    assert there.get("tries:bob") == 1, "below a limit of three: let through"
+    there.incr("tries:bob")
+    assert there.get("tries:bob") == 4
+
+
+def test_a_lock_is_the_remotes(configure):
+    """Whoever holds it, all processes know: by add, and by the client's own lock."""
+    here, there = configure("django-redis", LOCAL_TIMEOUT=60), caches["there"]
+    assert here.get("lock:report") is None
+    assert there.add("lock:report", "there", 60)
+    assert not here.add("lock:report", "here", 60)
+    there.delete("lock:report")
+    assert here.add("lock:report", "here", 60)
+    with there.lock("import", timeout=60):
+        assert not here.lock("import", timeout=60).acquire(blocking=False)
+    assert here.lock("import", timeout=60).acquire(blocking=False)

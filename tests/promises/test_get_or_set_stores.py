@@ -1,0 +1,142 @@
+"""What ``get_or_set`` computed before a write is not stored after it, at whatever moment the write comes."""
+
+import asyncio
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from tests.support.bounded import Run
+from tests.support.doubles import RemoteDouble
+
+DOUBLE = {"BACKEND": "tests.support.doubles.RemoteDouble", "LOCATION": "tests.stores"}
+
+
+class HeldAdd:
+    """The next ``add`` of the remote waits until the test lets it go on."""
+
+    def __init__(self, monkeypatch):
+        self.arrived, self.go_on = threading.Event(), threading.Event()
+        add = RemoteDouble.add
+
+        def held(*args, **kwargs):
+            if not self.arrived.is_set():
+                self.arrived.set()
+                assert self.go_on.wait(20)
+            return add(*args, **kwargs)
+
+        monkeypatch.setattr(RemoteDouble, "add", held)
+
+
+@pytest.fixture
+def cache(make_cache):
+    return make_cache(DOUBLE)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    monkeypatch.setattr("tieredcache.backends.writes.STORING", 30)
+    held = HeldAdd(monkeypatch)
+    yield held
+    held.go_on.set()
+
+
+WRITES = {
+    "delete": lambda cache: cache.delete("key"),
+    "delete_many": lambda cache: cache.delete_many(["other", "key"]),
+    "clear": lambda cache: cache.clear(),
+    "adelete": lambda cache: asyncio.run(cache.adelete("key")),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_delete_waits_for_an_older_value_that_is_being_stored(cache, held, write):
+    """The check whether the key was written and the add are two steps: a delete must not come between them."""
+    older = Run(cache.get_or_set, "key", lambda: "older")
+    assert held.arrived.wait(10)
+    deleting = Run(write, cache)
+    deleting.join(0.2)
+    assert deleting.is_alive(), "the add has not been sent yet: deleted now, the older value would come after"
+    held.go_on.set()
+    deleting.result()
+    older.result()
+    assert cache.remote.get("key") is None
+    assert cache.get_or_set("key", lambda: "newer") == "newer"
+
+
+def test_a_write_waits_for_a_moment_only(cache, held, monkeypatch):
+    """A remote that does not answer the add does not hold the write up."""
+    monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
+    older = Run(cache.get_or_set, "key", lambda: "older")
+    assert held.arrived.wait(10)
+    Run(cache.set, "key", "newer").result()
+    assert older.is_alive()
+    held.go_on.set()
+    assert older.result() == "newer", "add stores nothing where there is a value"
+
+
+def test_a_write_of_another_key_does_not_wait(cache, held):
+    older = Run(cache.get_or_set, "key", lambda: "older")
+    assert held.arrived.wait(10)
+    Run(cache.set, "other", "value").result()
+    assert older.is_alive()
+    held.go_on.set()
+    assert older.result() == "older"
+
+
+def test_a_computation_that_stores_waits_for_no_other(cache):
+    """Two that compute the same key, the second inside another computation, store without waiting for each other."""
+
+    def outer():
+        return cache.get_or_set("key", lambda: "inner")
+
+    assert Run(cache.get_or_set, "key", outer).result() == "inner"
+    assert asyncio.run(cache.aget_or_set("async", lambda: cache.aget_or_set("async", lambda: "inner"))) == "inner"
+
+
+def test_sync_code_of_the_same_loop_deletes_for_good(cache):
+    """Async code adds in the thread that sync code runs in: a delete there cannot wait for it, nor come in between."""
+    begun, computed = threading.Event(), threading.Event()
+
+    def deletes():
+        begun.set()
+        assert computed.wait(20)
+        cache.delete("key")
+
+    async def work():
+        computing = asyncio.Event()
+
+        async def compute():
+            computing.set()
+            while not begun.is_set():
+                await asyncio.sleep(0.001)
+            asyncio.get_running_loop().call_later(0.1, computed.set)
+            return "older"
+
+        async def delete():
+            await computing.wait()
+            await sync_to_async(deletes)()
+
+        await asyncio.gather(delete(), cache.aget_or_set("key", compute))
+
+    asyncio.run(work())
+    assert cache.remote.get("key") is None
+
+
+@pytest.mark.parametrize("forget", ["delete", "clear"])
+def test_an_lru_cache_stores_nothing_older_than_a_delete(make_lru, forget):
+    """The callable returns after the key has been deleted."""
+    cache = make_lru()
+    inside, leave = threading.Event(), threading.Event()
+
+    def compute():
+        inside.set()
+        assert leave.wait(20)
+        return "older"
+
+    older = Run(cache.get_or_set, "key", compute)
+    assert inside.wait(10)
+    cache.delete("key") if forget == "delete" else cache.clear()
+    leave.set()
+    assert older.result() == "older"
+    assert cache.get("key") is None

@@ -1,0 +1,223 @@
+"""Promise 8: once the remote is known to be down one reader at a time waits for it, and recovery needs nobody."""
+
+import asyncio
+import contextlib
+import pickle
+import tempfile
+import threading
+import time
+from collections import deque
+
+import pytest
+import redis
+from django.core.cache import caches
+
+from tests.support import servers
+from tests.support.links import link
+from tests.support.traffic import ALONE, TIER, WAYS, Outcome, aliases, get, in_threads, read_all, read_one, redis_alias
+
+THREADS = 6
+RETRY_AFTER = 0.6
+SLACK = 2  # seconds: for a machine that is busy
+KEYS = [f"key{number}" for number in range(10)]
+LIMIT = 30  # seconds that a test waits for what must come much earlier
+
+
+@pytest.fixture
+def url():
+    """A server of the test's own, and so a connection pool of its own."""
+    with servers.valkey() as address:
+        yield f"{address}/1"
+
+
+class Readers:
+    """Threads that read through an alias until the block ends.
+
+    ``fast``: set when a thread has been answered three times within ``timeout``, the client's, and so has not waited for it.
+    """
+
+    def __init__(self, alias, keys, timeout=0.0):
+        self._alias, self._keys, self._timeout = alias, keys, timeout
+        self.fast, self._over = threading.Event(), threading.Event()
+        self.answers = [[] for _ in range(THREADS)]  # by thread: the values, or the errors' classes
+
+    def __enter__(self):
+        self._threads = [threading.Thread(target=self._read, args=[answers], daemon=True) for answers in self.answers]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._over.set()
+        for thread in self._threads:
+            thread.join(LIMIT)
+        assert not any(thread.is_alive() for thread in self._threads), "a reader still waits"
+
+    def _read(self, answers):
+        ends = deque(maxlen=3)
+        while not self._over.is_set():
+            for key in self._keys:
+                try:
+                    answers.append(caches[self._alias].get(key))
+                except Exception as error:
+                    answers.append(type(error))
+                ends.append(time.monotonic())
+                if len(ends) == 3 and ends[-1] - ends[0] < self._timeout:
+                    self.fast.set()
+                self._over.wait(0.002)
+
+
+@contextlib.contextmanager
+def known_down(url, *, timeout=0.0, **options):
+    """Yields a link to a server that cannot be reached, once the tier knows that.
+
+    ``timeout``: the client's, where the server does not answer; without it, connections are reset.
+    """
+    client = {"SOCKET_TIMEOUT": timeout or 10, "SOCKET_CONNECT_TIMEOUT": timeout or 10}
+    with (
+        link(url) as broken,
+        aliases(
+            redis_alias(broken.url, **client),
+            others={"direct": redis_alias(url)},
+            RETRY_AFTER=RETRY_AFTER,
+            JITTER=0,
+            **options,
+        ),
+    ):
+        caches["direct"].set_many(dict.fromkeys([*KEYS, "warm"], "value"))
+        wait_until_answered("warm")
+        if timeout:
+            broken.hold()
+            with Readers(TIER, KEYS, timeout) as readers:
+                assert readers.fast.wait(LIMIT), "the tier never took the remote for down"
+        else:
+            broken.cut()
+            with Readers(TIER, KEYS):
+                time.sleep(RETRY_AFTER + 0.3)
+        yield broken
+
+
+def wait_until_answered(key=KEYS[0], way=get):
+    """Read until an answer comes; returns the seconds that it took."""
+    started = time.monotonic()
+    while read_one(caches[TIER], key, way).lost:
+        assert time.monotonic() - started < LIMIT, "the tier never found out that the remote is back"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+# --- who waits ---
+
+
+@pytest.mark.parametrize("options", [{}, {"REMOTE_ERRORS": "ignore"}], ids=["raise", "ignore"])
+@pytest.mark.parametrize("timeout", [0.3, 0.8], ids=["short", "long"])
+def test_one_reader_at_a_time_waits_when_the_remote_is_known_to_be_down(url, timeout, options):
+    """Alone, every thread waits for its time-outs; through the tier one does, and the rest are answered at once.
+
+    ``timeout``: shorter and longer than RETRY_AFTER.
+    """
+    most, answers = {}, {}
+    with known_down(url, timeout=timeout, **options) as broken:
+        for alias in (ALONE, TIER):
+            broken.most_waiting = 0
+            with Readers(alias, KEYS) as readers:
+                time.sleep(1.6)  # while the readers work: two time-outs of the longer kind
+                answers[alias] = sorted(map(len, readers.answers))
+            most[alias] = broken.most_waiting
+    print(f"waiting at the same time: {most}; answers by thread: {answers}")
+    assert most[ALONE] > 1
+    assert most[TIER] == 1
+    assert answers[TIER][1] > answers[ALONE][-1], "one thread may have waited, no other one"
+
+
+def test_stale_copies_answer_when_the_remote_is_known_to_be_down(url):
+    """With STALE_IF_ERROR the reader that waits is answered too, in the end, and nobody is told of the outage."""
+    with known_down(url, timeout=0.4, LOCAL_TIMEOUT=0.2, STALE_IF_ERROR=60) as broken:
+        broken.most_waiting = 0
+        with Readers(TIER, ["warm"]) as readers:
+            time.sleep(2 * RETRY_AFTER)  # so that an attempt is among them
+        print(f"waiting at the same time: {broken.most_waiting}; answers by thread: {sorted(map(len, readers.answers))}")
+        assert broken.most_waiting <= 1
+        assert {answer for answers in readers.answers for answer in answers} == {"value"}
+
+
+def test_tasks_are_answered_at_once_when_the_remote_is_known_to_be_down(url):
+    """Tasks share Django's thread for the remote: one that waits there holds up the others no longer than itself."""
+
+    async def answers(alias):
+        over, count = time.monotonic() + 1.5, 0
+
+        async def read():
+            nonlocal count
+            while time.monotonic() < over:
+                with contextlib.suppress(Exception):
+                    await caches[alias].aget(KEYS[0])
+                count += 1
+                await asyncio.sleep(0.002)
+
+        await asyncio.gather(*(read() for _ in range(THREADS)))
+        return count
+
+    with known_down(url, timeout=0.4) as broken:
+        counts = {}
+        for alias in (ALONE, TIER):
+            broken.most_waiting = 0
+            counts[alias] = asyncio.run(answers(alias))
+        print(f"answers: {counts}")
+    assert broken.most_waiting <= 1
+    assert counts[TIER] > 3 * counts[ALONE]
+
+
+# --- how it ends ---
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_reads_succeed_again_when_the_remote_is_back(url, way):
+    """The readers themselves find out, within RETRY_AFTER and their time-outs, and then nobody is turned away."""
+    with known_down(url) as broken:
+        broken.release()
+        seconds = wait_until_answered(way=way)
+        lost = sum(in_threads(THREADS, lambda thread: read_all(TIER, KEYS, way=way)), Outcome()).lost
+    print(f"answered again after {seconds:.2f} s")
+    assert seconds < RETRY_AFTER + SLACK
+    assert lost == 0
+
+
+def test_the_first_read_succeeds_when_the_remote_came_back_while_nobody_read(url):
+    """RETRY_AFTER after the last attempt the next reader makes one, whoever that is; nothing runs in between."""
+    with known_down(url) as broken:
+        broken.release()
+        time.sleep(RETRY_AFTER + 0.1)
+        assert caches[TIER].get(KEYS[0]) == "value"
+
+
+def test_a_new_value_is_read_when_the_remote_is_back_and_a_stale_copy_had_answered(url):
+    """The first reader that reaches the remote replaces the stale copy."""
+    with known_down(url, LOCAL_TIMEOUT=0.2, STALE_IF_ERROR=60) as broken:
+        assert caches[TIER].get("warm") == "value"
+        caches["direct"].set("warm", "new")
+        broken.release()
+        started = time.monotonic()
+        while caches[TIER].get("warm") != "new":
+            assert time.monotonic() - started < RETRY_AFTER + SLACK
+            time.sleep(0.01)
+
+
+def test_all_reads_succeed_when_the_server_is_started_at_last():
+    """A server that refused connections at first is found at its address, without a call by anybody."""
+    port = servers.free_port()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        aliases(redis_alias(f"redis://127.0.0.1:{port}/1"), RETRY_AFTER=RETRY_AFTER),
+    ):
+        command = servers.valkey_command(port, directory)
+        with Readers(TIER, KEYS) as readers:
+            time.sleep(2 * RETRY_AFTER)  # so that it counts as down
+        assert "value" not in readers.answers[0]
+        with servers.running(command, port):
+            redis.Redis(port=port, db=1).set(caches[ALONE].make_key(KEYS[0]), pickle.dumps("value"))
+            seconds = wait_until_answered()
+            lost = sum(in_threads(THREADS, lambda thread: read_all(TIER, KEYS[:1] * 20)), Outcome()).lost
+    print(f"answered again after {seconds:.2f} s")
+    assert seconds < RETRY_AFTER + SLACK
+    assert lost == 0

@@ -1,0 +1,236 @@
+"""Keys by tenant: two tenants share a local entry exactly where they share a remote one."""
+
+import contextvars
+import uuid
+
+import pytest
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.test import override_settings
+
+from tieredcache.lookups import LookupTable
+
+TIERED = "tieredcache.backends.TieredCache"
+LRU = "tieredcache.backends.LRUCache"
+
+tenant = contextvars.ContextVar("tenant", default=1)
+
+
+class PrefixOfTenant(LocMemCache):
+    """Puts the tenant before every key."""
+
+    @property
+    def key_prefix(self):
+        return f"tenant{tenant.get()}"
+
+    @key_prefix.setter
+    def key_prefix(self, value):
+        """Ignores what BaseCache assigns."""
+
+
+class VersionOfTenant(LocMemCache):
+    """Takes the tenant for the version."""
+
+    @property
+    def version(self):
+        return tenant.get()
+
+    @version.setter
+    def version(self, value):
+        """Ignores what BaseCache assigns."""
+
+
+class MadeAndValidatedByTenant(LocMemCache):
+    """Changes keys in the step that all of Django's methods go through."""
+
+    def make_and_validate_key(self, key, version=None):
+        return f"tenant{tenant.get()}:{super().make_and_validate_key(key, version=version)}"
+
+
+class MadeByTenant(LocMemCache):
+    """Changes keys where they are made."""
+
+    def make_key(self, key, version=None):
+        return f"tenant{tenant.get()}:{super().make_key(key, version=version)}"
+
+
+def key_of_tenant(key, key_prefix, version):
+    return f"{key_prefix}:{version}:tenant{tenant.get()}:{key}"
+
+
+class NoTenant(LocMemCache):
+    """One key for all tenants: what must be shared."""
+
+
+REMOTES = {
+    "key_prefix": {"BACKEND": f"{__name__}.PrefixOfTenant"},
+    "version": {"BACKEND": f"{__name__}.VersionOfTenant"},
+    "make_and_validate_key": {"BACKEND": f"{__name__}.MadeAndValidatedByTenant"},
+    "make_key": {"BACKEND": f"{__name__}.MadeByTenant"},
+    "KEY_FUNCTION": {"BACKEND": f"{__name__}.NoTenant", "KEY_FUNCTION": key_of_tenant},
+    "none": {"BACKEND": f"{__name__}.NoTenant"},
+}
+
+
+@pytest.fixture(params=REMOTES)
+def remote(request):
+    return {**REMOTES[request.param], "LOCATION": uuid.uuid4().hex}
+
+
+def by_get(cache):
+    return [cache.set("key", f"of {tenant.get()}"), cache.get("key"), cache.get("key")][1:]
+
+
+def by_get_of_another_version(cache):
+    cache.set("key", f"of {tenant.get()}", version=7)
+    return [cache.get("key", version=7), cache.get("key", version=7)]
+
+
+def by_get_many(cache):
+    cache.set_many({"a": f"a of {tenant.get()}", "b": f"b of {tenant.get()}"})
+    return [cache.get_many(["a", "b"]), cache.get_many(["a", "b", "absent"])]
+
+
+def by_get_or_set(cache):
+    return [cache.get_or_set("key", lambda: f"of {tenant.get()}"), cache.get("key")]
+
+
+def by_add(cache):
+    return [cache.add("key", f"of {tenant.get()}"), cache.get("key")]
+
+
+def by_counting(cache):
+    cache.add("count", 10 * tenant.get())
+    return [cache.incr("count"), cache.get("count")]
+
+
+def by_deleting(cache):
+    cache.set("key", f"of {tenant.get()}")
+    return [cache.get("key"), cache.delete("key"), cache.get("key"), cache.has_key("key")]
+
+
+WAYS = [by_get, by_get_of_another_version, by_get_many, by_get_or_set, by_add, by_counting, by_deleting]
+
+
+def traffic(cache, way):
+    """What two tenants are given one after the other, and then what is found by each of them and by a third."""
+    given = []
+    for each in (1, 2):
+        tenant.set(each)
+        given.append(way(cache))
+    for each in (2, 1, 2, 3, 1):
+        tenant.set(each)
+        given.append([cache.get("key"), cache.get("count"), cache.get("key", version=7), cache.has_key("key")])
+        given.append([cache.get_many(["key", "a", "b"]), cache.get_many(["a"]), cache.get("a"), cache.get("absent", 0)])
+    return given
+
+
+def over(config, run):
+    """``run(cache)`` over these settings, with a context of its own."""
+    with override_settings(CACHES=config):
+        for alias in config:
+            caches[alias].clear()
+        return contextvars.copy_context().run(run, caches["default"])
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_tenants_are_served_what_the_remote_alone_serves_when_keys_depend_on_them(remote, way, mode):
+    """Through the tier each tenant sees its own values, and where the remote has one value for all, that one."""
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 60, "MISS_TIMEOUT": 60}}
+
+    def run(cache):
+        return traffic(mode(cache), way)
+
+    alone = over({"default": remote}, run)
+    assert over({"default": tiered, "remote": {**remote, "LOCATION": uuid.uuid4().hex}}, run) == alone
+
+
+def test_a_prefix_or_version_is_noticed_when_it_is_assigned_to_the_remote(mode):
+    """The next read or write that reaches the remote notices it; from then on the remote makes every key."""
+    remote = {"BACKEND": f"{__name__}.NoTenant", "LOCATION": uuid.uuid4().hex}
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 60}}
+
+    for name, first, second in (("key_prefix", "one", "two"), ("version", 1, 2)):
+
+        def run(cache, name=name, first=first, second=second):
+            keys = getattr(cache, "remote", cache)
+            given = []
+            for value in (first, second, first, second):
+                setattr(keys, name, value)
+                given.append(mode(cache).get("absent"))
+                given.append(mode(cache).get_or_set("key", lambda value=value: f"under {value}"))
+                given.append(mode(cache).get("key"))
+            return given
+
+        alone = over({"default": remote}, run)
+        assert over({"default": tiered, "remote": {**remote, "LOCATION": uuid.uuid4().hex}}, run) == alone
+
+
+def test_tenants_have_rows_of_their_own_when_keys_depend_on_them(remote):
+    """A LookupTable belongs to the remote's key."""
+
+    def source():
+        return [{"code": "de", "owner": tenant.get()}]
+
+    def rows(cache):
+        table = LookupTable("table", source, key="code")
+        return [(tenant.set(each), table["de"].owner, len(table), table.get("fr"))[1:] for each in (1, 2, 1, 2, 3)]
+
+    def alone(cache):
+        found = [(tenant.set(each), cache.get_or_set("table", source))[1] for each in (1, 2, 1, 2, 3)]
+        return [(row["owner"], 1, None) for (row,) in found]
+
+    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 60}}
+    expected = over({"default": remote}, alone)
+    assert over({"default": tiered, "remote": {**remote, "LOCATION": uuid.uuid4().hex}}, rows) == expected
+
+
+@pytest.mark.parametrize(("name", "value"), [("key_prefix", "other"), ("version", 2), ("key_func", key_of_tenant)])
+def test_assigning_raises_and_names_the_remedy_when_it_belongs_to_the_remote(make_cache, name, value):
+    """What the remote's keys are made with is the remote's, and a tiered alias that ignored it would mix up tenants."""
+    cache = make_cache(LOCAL_TIMEOUT=60)
+    before = getattr(cache, name)
+    with pytest.raises(AttributeError, match="remote") as raised:
+        setattr(cache, name, value)
+    assert name in str(raised.value)
+    assert getattr(cache, name) == before
+    cache.set("key", "value")
+    assert cache.get("key") == cache.remote.get("key") == "value"
+
+
+def assigned(cache, name, values, mode):
+    """What is found while ``name`` of ``cache`` changes, and by another instance with the same store."""
+    given = []
+    default = getattr(cache, name)
+    for value in [*values, *values, default]:
+        setattr(cache, name, value)
+        given.append(mode(cache).get("key"))
+        given.append(mode(cache).get_many(["key"]))
+        given.append(mode(cache).add("key", f"under {value}"))
+        given.append([mode(cache).get("key"), mode(cache).get("key", version=5), mode(cache).has_key("key")])
+    given.append(caches["same"].get("key"))
+    mode(cache).delete("key")
+    given.append([mode(cache).get("key"), caches["same"].get("key")])
+    return given
+
+
+def of_one(key, key_prefix, version):
+    return f"one:{key}"
+
+
+def of_two(key, key_prefix, version):
+    return f"two:{key}"
+
+
+CHANGES = [("key_prefix", ["one", "two"]), ("version", [2, 3]), ("key_func", [of_one, of_two])]
+
+
+@pytest.mark.parametrize(("name", "values"), CHANGES, ids=[name for name, _ in CHANGES])
+def test_assigning_takes_effect_when_the_cache_is_an_lru_cache(name, values, mode):
+    """As on Django's LocMemCache: keys are made with what the instance has when it is called."""
+
+    def over_backend(backend):
+        config = {"BACKEND": backend, "LOCATION": uuid.uuid4().hex}
+        return over({"default": config, "same": config}, lambda cache: assigned(cache, name, values, mode))
+
+    assert over_backend(LRU) == over_backend("django.core.cache.backends.locmem.LocMemCache")

@@ -1,0 +1,129 @@
+"""What stands in for an answer that the remote does not give: a stale copy, a miss, or what the caller computes."""
+
+import pytest
+import redis
+
+from tests.remote.failing import DOUBLE, RETRY_AFTER, fail, go_down, heal, with_stale_copy
+from tests.support.doubles import RemoteDouble
+from tieredcache import RemoteOutage, fresh
+
+
+def test_a_stale_copy_is_served_for_so_long(make_cache, clock, mode):
+    """STALE_IF_ERROR past its deadline, and no longer; by default not at all."""
+    cache = with_stale_copy(make_cache, clock, STALE_IF_ERROR=60)
+    clock.move(59.9)
+    assert mode(cache).get("stale") == "old"
+    clock.move(0.2)
+    with pytest.raises(ConnectionError):
+        mode(cache).get("stale")
+    with pytest.raises(ConnectionError):
+        mode(cache).get_many(["stale"])
+    cache = with_stale_copy(make_cache, clock)
+    with pytest.raises(ConnectionError):
+        mode(cache).get("stale")
+
+
+@pytest.mark.parametrize("kind", ["django-redis", "django"])
+def test_a_stale_copy_is_not_served_past_the_remotes_own_expiry(make_cache, clock, kind, monkeypatch):
+    """Beside one that is."""
+    cache = make_cache(kind, LOCAL_TIMEOUT=2, STALE_IF_ERROR=60, JITTER=0, REMOTE_ERRORS="ignore")
+    cache.set("short", [1], 10)
+    cache.set("long", [1], 1000)
+    assert cache.get_many(["short", "long"]) == {"short": [1], "long": [1]}
+
+    def refuse(*args, **kwargs):
+        raise redis.ConnectionError("gone")
+
+    monkeypatch.setattr("redis.client.Pipeline.execute", refuse)
+    clock.move(4)
+    assert cache.get_many(["short", "long"]) == {"short": [1], "long": [1]}
+    clock.move(6.1)
+    assert cache.get_many(["short", "long"]) == {"long": [1]}
+
+
+def test_a_stale_copy_is_not_served_where_freshness_is_demanded(make_cache, clock, mode):
+    """An error is the honest answer, unless the copy is as fresh as it is demanded."""
+    cache = with_stale_copy(make_cache, clock, STALE_IF_ERROR=60)
+    go_down(cache, clock)
+    assert mode(cache).get("stale") == "old"
+    with fresh(), pytest.raises(RemoteOutage):
+        mode(cache).get("stale")
+    with fresh(max_age=60):
+        assert mode(cache).get("stale") == "old"
+
+
+def test_every_reader_of_a_stale_copy_gets_its_own(make_cache, clock, mode):
+    """By whichever name of the key."""
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, STALE_IF_ERROR=60)
+    cache.set("1", ["old"])
+    cache.get("1")
+    clock.move(5)
+    fail()
+    found = mode(cache).get_many([1, "1"])
+    assert found == {1: ["old"], "1": ["old"]}
+    assert found[1] is not found["1"]
+    mode(cache).get("1").append("mutated")
+    assert mode(cache).get("1") == ["old"]
+
+
+def test_a_remembered_absence_is_served_stale_too(make_cache, clock, mode):
+    """It is what the remote has said last."""
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=5, MISS_TIMEOUT=5, STALE_IF_ERROR=60)
+    assert cache.get("absent", "default") == "default"
+    clock.move(5)
+    fail()
+    assert mode(cache).get("absent", "default") == "default"
+    assert mode(cache).get_many(["absent"]) == {}
+    assert not mode(cache).has_key("absent")
+
+
+def test_no_absence_is_remembered_of_a_remote_that_fails(make_cache, clock, mode):
+    """A miss for want of an answer tells nothing of the key."""
+    cache = make_cache(DOUBLE, MISS_TIMEOUT=5, REMOTE_ERRORS="ignore")
+    cache.set("key", "value")
+    fail()
+    assert mode(cache).get("key") is None
+    assert mode(cache).get_many(["key"]) == {}
+    heal()
+    assert mode(cache).get("key") == "value"
+
+
+def test_get_many_of_keys_with_and_without_copies(make_cache, clock, mode):
+    """All of them or an error; under "ignore" those that there are."""
+    for option in ("raise", "ignore"):
+        cache = with_stale_copy(make_cache, clock, STALE_IF_ERROR=60, REMOTE_ERRORS=option)
+        for _ in range(2):
+            if option == "raise":
+                with pytest.raises(ConnectionError):
+                    mode(cache).get_many(["cold", "stale"])
+            else:
+                assert mode(cache).get_many(["cold", "stale"]) == {"stale": "old"}
+            go_down(cache, clock)
+
+
+def test_what_is_computed_in_an_outage_is_not_written(make_cache, clock, mode, monkeypatch):
+    """A write would wait for the client's time-outs, once for each look-up of a page, and leave nothing behind."""
+    cache, written = make_cache(DOUBLE, REMOTE_ERRORS="ignore"), []
+    monkeypatch.setattr(RemoteDouble, "add", lambda self, key, *rest, **kwargs: written.append(key) or False)
+    go_down(cache, clock)
+    for default in ("computed", lambda: "computed"):
+        assert mode(cache).get_or_set("cold", default) == "computed"
+    assert written == []
+    heal()
+    clock.move(RETRY_AFTER)
+    assert mode(cache).get_or_set("cold", lambda: "computed") == "computed"
+    assert written == ["cold"]
+
+
+def test_stale_copies_count_as_hits(make_cache, clock):
+    """What neither tier answers is a miss; each read that was sent in vain is an error of the remote."""
+    cache = with_stale_copy(make_cache, clock, STALE_IF_ERROR=60, REMOTE_ERRORS="ignore")
+    before = cache.stats()
+    for _ in range(3):
+        assert cache.get("stale") == "old"
+        assert cache.get("cold") is None
+    after = cache.stats()
+    assert after.hits - before.hits == after.stale_served - before.stale_served == 3
+    assert after.misses - before.misses == 3
+    assert after.remote_errors - before.remote_errors == 4
+    assert after.remote_hits == before.remote_hits

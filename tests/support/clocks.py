@@ -1,0 +1,14 @@
+"""A clock that a test moves by hand."""
+
+
+class Clock:
+    """A monotonic clock that stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+    def move(self, seconds):
+        self.now += seconds

@@ -1,0 +1,7 @@
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.scraped.site")
+
+from django.core.asgi import get_asgi_application
+
+application = get_asgi_application()

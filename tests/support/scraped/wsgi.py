@@ -1,0 +1,14 @@
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.scraped.site")
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+
+if os.environ.get("PRELOAD") == "1":  # as a site does that warms its cache before it forks
+    from django.core.cache import cache
+
+    cache.set("preloaded", 1)
+    for _ in range(11):
+        cache.get("preloaded")

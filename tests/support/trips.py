@@ -1,0 +1,19 @@
+"""Counts the round trips of a Redis client."""
+
+import redis
+
+
+class CountingConnection(redis.Connection):
+    trips = 0
+
+    def send_packed_command(self, command, check_health=True):
+        type(self).trips += 1
+        return super().send_packed_command(command, check_health)
+
+
+def counting(kind, url):
+    if kind == "django-redis":
+        options = {"CONNECTION_POOL_KWARGS": {"connection_class": CountingConnection}}
+        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{url}/10", "OPTIONS": options}
+    options = {"connection_class": CountingConnection}
+    return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{url}/11", "OPTIONS": options}

@@ -1,0 +1,128 @@
+"""The remote tier of a ``TieredCache``, and what keys are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.cache import CacheHandler, caches
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+
+from tieredcache.config.registry import tier_for
+from tieredcache.remote import reader_for
+from tieredcache.remote.failures import packages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from tieredcache.config.registry import Tier
+    from tieredcache.remote import Reader
+
+
+class _OfRemote:
+    """An attribute that decides the keys: it is the remote's, and can be changed there only."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cache: RemoteKeys | None, owner: type) -> Any:
+        return self if cache is None else getattr(cache.remote, self._name)
+
+    def __set__(self, cache: RemoteKeys, value: object) -> None:
+        raise AttributeError(
+            f"{self._name} of a TieredCache is its remote's, because keys pass to the remote as they are: "
+            f"assign it to cache.remote.{self._name}, or set {_SETTINGS[self._name]} of the remote's alias in CACHES"
+        )
+
+
+_SETTINGS: Final = {"key_prefix": "KEY_PREFIX", "version": "VERSION", "key_func": "KEY_FUNCTION"}
+
+
+class RemoteKeys(BaseCache):
+    """Knows the remote, and under which key each entry is kept.
+
+    Two pairs of key and version have the same local key exactly where they have the same remote key. Most keys are strings
+    of the default version: where the remote puts a constant prefix before these, their local key is the string itself, so
+    that a hit has nothing to format. All others are made by the remote, for every read.
+    """
+
+    key_prefix: Any = _OfRemote("key_prefix")
+    version: Any = _OfRemote("version")
+    key_func: Any = _OfRemote("key_func")
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        # BaseCache.__init__ is not called: nearly all that it sets is the remote's, and is looked up there. Nor is the
+        # remote made yet: a request that is served locally needs none.
+        self._location = location
+        self._tier: Tier = tier_for(RemoteKeys, location, params)
+        self._settings = caches.settings
+        self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
+        if "TIMEOUT" in params:
+            self.default_timeout: float | None = params["TIMEOUT"]
+
+    @property
+    def remote(self) -> BaseCache:
+        """The remote backend of this thread or task. Asked for each time: a remote need not be safe to share."""
+        if caches.settings.get(self._location) is self._tier.remote_settings:
+            return caches[self._location]
+        remote: BaseCache = self._held_remotes()[self._location]
+        return remote
+
+    def _held_remotes(self) -> Any:
+        """The caches of the settings that this instance was made in: ``CACHES`` is overridden, and it is still held."""
+        handler = vars(self).get("_handler")
+        if handler is None:
+            handler = self._handler = CacheHandler(self._settings)
+        return handler
+
+    def make_key(self, key: Any, version: Any = None) -> str:
+        """The remote's key for ``(key, version)``, as its backend makes it."""
+        return self.remote.make_key(key, version)
+
+    def validate_key(self, key: str) -> None:
+        """Raises, and warns, as the remote does of a key that it cannot have."""
+        self.remote.validate_key(key)
+
+    def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> Any:
+        """What the remote makes of ``timeout`` seconds, or of the default timeout of this alias."""
+        return self.remote.get_backend_timeout(**self._timeout(timeout))
+
+    def local_key(self, key: Any, version: Any = None) -> Hashable:
+        """The local tier's key for ``(key, version)``: a string, or a tuple of the remote's whole key."""
+        tier = self._tier
+        reader = tier.reader or self._reader()
+        # An empty key is never kept as it is: django-valkey passes it on without the prefix.
+        if version is None and type(key) is str and key and tier.prefix:
+            return key
+        remote_key = reader.make_key(self.remote, key, version)
+        if tier.prefix and len(remote_key) > len(tier.prefix) and remote_key.startswith(tier.prefix):
+            return remote_key[len(tier.prefix) :]
+        return (remote_key,)
+
+    def _reader(self) -> Reader:
+        tier = self._tier
+        if tier.reader is None:
+            remote = self.remote
+            reader = reader_for(remote)
+            tier.prefix = reader.prefix(remote)
+            tier.has_servers = reader.has_servers(remote)
+            tier.packages = packages_of(remote)
+            tier.reader = reader  # last: another thread may look at the rest as soon as it is there
+        return tier.reader
+
+    def _reached(self) -> BaseCache:
+        """The remote, for a call that is about to reach it.
+
+        Its prefix and version are compared with those that the local keys were made for: code may assign others at run time,
+        and from then on the remote makes each key.
+        """
+        tier, remote = self._tier, self.remote
+        if tier.prefix and tier.prefix != f"{remote.key_prefix}:{remote.version}:":
+            tier.prefix = ""
+            tier.forget_all()  # the hit path would go on finding what is kept under the strings themselves
+        return remote
+
+    def _timeout(self, timeout: Any) -> dict[str, Any]:
+        """The timeout to pass on; none where the remote's default applies (its cluster client's set_many takes none)."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self._default_timeout
+        return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}

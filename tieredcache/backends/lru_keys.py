@@ -1,0 +1,86 @@
+"""The store of an ``LRUCache``, and what keys are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.cache.backends.base import BaseCache, default_key_func
+from lru import LRU
+
+from tieredcache.config.options import read_lru_options
+from tieredcache.local.entries import BareEntry
+from tieredcache.local.inflight import Inflight
+from tieredcache.local.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+_KEY_SETTINGS: Final = ("key_prefix", "version", "key_func")
+_EMPTY: Final[LRU[Any, BareEntry]] = LRU(1)
+"""What the fast path of an instance looks into whose keys are not the strings themselves: it always misses."""
+
+
+class SharedStore(Store[BareEntry]):
+    """The store of one LOCATION. ``prefix``: what its first instance puts before ``str`` keys; ``None``: it makes them."""
+
+    def __init__(self, prefix: str | None) -> None:
+        super().__init__()
+        self.prefix = prefix
+        self.misses = self.expired = self.forgotten = 0
+        self.deletes = 0  # those of absent keys, too
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        self.inflight = Inflight()
+
+
+_stores: Final[dict[str, SharedStore]] = {}
+_max_entries: Final[dict[str, int]] = {}  # by the settings that an instance was given
+
+
+class StoreKeys(BaseCache):
+    """Knows the store of its ``LOCATION``, and under which key each entry is kept.
+
+    Keys of the default version that are strings are the store's own, where prefix, version and key function are those of the
+    instance that has made the store. The others are what ``make_key`` makes of them.
+    """
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        settings = repr((location, params))
+        if settings not in _max_entries:  # validated once: Django makes an instance for each thread or request
+            _max_entries[settings] = read_lru_options(location, params).max_entries
+        super().__init__(params)
+        self._max_entries = _max_entries[settings]
+        self.default_timeout: float | None = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
+        name = location or params.get("NAME", "")
+        store = _stores.get(name)  # compared with None: an empty store is false
+        if store is None:
+            store = _stores.setdefault(name, SharedStore(self._prefix()))
+        self._store = store
+        self._choose_keys()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _KEY_SETTINGS and "_store" in vars(self):  # assigned at run time: it decides the keys from then on
+            self._choose_keys()
+
+    def _choose_keys(self) -> None:
+        """Find out whether ``str`` keys of the default version are the store's own."""
+        prefix = self._prefix()
+        self._plain = prefix is not None and prefix == self._store.prefix
+        self._lru = self._store.lru if self._plain else _EMPTY
+
+    def _prefix(self) -> str | None:
+        kind = type(self)
+        usual = kind.make_key is BaseCache.make_key and not any(hasattr(kind, name) for name in _KEY_SETTINGS)
+        return super().make_key("") if usual and self.key_func is default_key_func else None
+
+    def local_key(self, key: Any, version: Any = None) -> Hashable:
+        """The store's key for ``(key, version)``."""
+        if version is None and self._plain and type(key) is str:
+            return key
+        made: Any = self.make_key(key, version)  # a KEY_FUNCTION may return anything
+        prefix = self._store.prefix
+        if prefix is not None and isinstance(made, str) and made.startswith(prefix):
+            return made[len(prefix) :]
+        return (made,)

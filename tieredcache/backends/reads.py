@@ -1,0 +1,161 @@
+"""The remote reads of ``TieredCache``: sent or held back, answered or failed, and what stands in for an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.core.cache.backends.base import BaseCache
+
+from tieredcache.backends.writes import RemoteWrites
+from tieredcache.freshness import accepts
+from tieredcache.local.entries import MISSING, UNKNOWN
+from tieredcache.remote.circuit import WHOLE
+from tieredcache.remote.failures import Swallowed, is_remote_error, says_down
+from tieredcache.remote.reader import Undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from tieredcache.local.tier import Read
+    from tieredcache.remote.reader import Answer
+
+
+class RemoteReads(RemoteWrites):
+    """Sends a read to the remote and keeps its answer, or finds what stands in for it."""
+
+    def _fetch(self, read: Read) -> Any:
+        """Ask the remote, or find what stands in for its answer."""
+        tier, remote = self._tier, self._reached()
+        if tier.circuit.failing and (instead := self._held_back(read)):
+            return instead[0]
+        try:
+            answer = tier.reader.get(remote, read.key, read.version, ttl=read.timeout > 0)  # type: ignore[union-attr]
+        except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answer
+            return self._failed(read, error)
+        return self._keep(read, answer)
+
+    async def _afetch(self, read: Read) -> Any:
+        tier, remote = self._tier, self._reached()
+        reader = self._reader()
+        if reader.threaded(remote):  # all of it: a task that waits for the thread looks at the circuit when its turn comes
+            return await sync_to_async(self._fetch)(read)
+        if tier.circuit.failing and (instead := self._held_back(read)):
+            return instead[0]
+        try:
+            answer = await reader.aget(remote, read.key, read.version, ttl=read.timeout > 0)
+        except BaseException as error:  # noqa: BLE001 - as above
+            return self._failed(read, error)
+        return self._keep(read, answer)
+
+    def _fetch_many(self, reads: list[Read], version: Any) -> list[Any]:
+        tier, remote = self._tier, self._reached()
+        if tier.circuit.failing:
+            if tier.has_servers:
+                return self._one_by_one(reads)  # some of the servers may be down, and others not
+            if instead := self._held_back(*reads):
+                return instead
+        ttl = any(read.timeout > 0 for read in reads)
+        try:
+            answers = tier.reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)  # type: ignore[union-attr]
+        except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
+            if tier.has_servers and is_remote_error(error, tier.packages):
+                return self._one_by_one(reads)  # that shows which server it was
+            return self._all_failed(reads, error)
+        return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
+
+    def _one_by_one(self, reads: list[Read]) -> list[Any]:
+        return [self._fetch(read) for read in reads]
+
+    async def _afetch_many(self, reads: list[Read], version: Any) -> list[Any]:
+        tier, remote = self._tier, self._reached()
+        reader = self._reader()
+        if reader.threaded(remote):
+            return await sync_to_async(self._fetch_many)(reads, version)
+        if tier.circuit.failing and (instead := self._held_back(*reads)):
+            return instead
+        ttl = any(read.timeout > 0 for read in reads)
+        try:
+            answers = await reader.aget_many(remote, [read.key for read in reads], version, ttl=ttl)
+        except BaseException as error:  # noqa: BLE001 - as above
+            return self._all_failed(reads, error)
+        return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
+
+    # --- what comes of a remote read ---
+
+    def _keep(self, read: Read, answer: Answer) -> Any:
+        value, ttl = answer
+        tier = self._tier
+        server = self._server(read) if tier.has_servers else WHOLE
+        if type(value) is Undecodable:
+            tier.circuit.ended(server, read.local_key)
+            tier.undecodable(read, tier.remote_alias, value.error)
+            return MISSING
+        tier.circuit.succeeded(server)
+        return tier.keep(read, value, ttl)
+
+    def _failed(self, read: Read, error: BaseException) -> Any:
+        """What stands in for the answer of a remote that has failed; raises ``error`` where nothing does."""
+        self._report(read, error)
+        ignore = isinstance(error, Swallowed) or self._tier.options.ignore_errors
+        value = self._tier.without_remote(read.local_key, accepts, ignore=ignore)
+        if value is UNKNOWN:
+            raise error
+        return value
+
+    def _all_failed(self, reads: list[Read], error: BaseException) -> list[Any]:
+        self._report(reads[0], error)
+        ignore = isinstance(error, Swallowed) or self._tier.options.ignore_errors
+        values = [self._tier.without_remote(read.local_key, accepts, ignore=ignore) for read in reads]
+        if any(value is UNKNOWN for value in values):
+            raise error
+        return values
+
+    def _report(self, read: Read, error: BaseException) -> None:
+        """Tell the circuit; raises ``error`` where it is not that the remote has failed."""
+        tier, server = self._tier, self._server(read)
+        if not is_remote_error(error, tier.packages):
+            tier.circuit.ended(server, read.local_key)
+            raise error
+        tier.remote_errors += 1
+        if says_down(error):
+            tier.circuit.failed(server, read.local_key, read.started, error)
+        else:
+            tier.circuit.ended(server, read.local_key)
+
+    def _held_back(self, *reads: Read) -> list[Any] | None:
+        """What stands in for the answers, where the circuit, which is not closed, does not let these reads be sent together.
+
+        Raises ``RemoteOutage`` where nothing does and the remote is down.
+        """
+        tier, first = self._tier, reads[0]
+        has_copy = all(tier.has_copy(read.local_key, accepts) for read in reads)
+        if tier.circuit.admits(self._server(first), first.local_key, has_copy=has_copy):
+            return None
+        values = [self._instead(read) for read in reads]
+        return None if any(value is UNKNOWN for value in values) else values
+
+    def _instead(self, read: Read) -> Any:
+        """What stands in for one answer; ``UNKNOWN``: the copy has gone this moment or does not decode, so ask."""
+        tier, server = self._tier, self._server(read)
+        down = tier.circuit.is_open(server)
+        ignore = down and (tier.circuit.swallows(server) or tier.options.ignore_errors)
+        value = tier.without_remote(read.local_key, accepts, ignore=ignore)
+        if value is UNKNOWN and down:
+            raise tier.circuit.error(server)
+        return value
+
+    def _stores(self, key: Any, version: Any) -> bool:
+        """Whether a value for ``key`` can be stored: not while its server is down."""
+        tier = self._tier
+        if not tier.circuit.failing:
+            return True
+        server = self._reader().server(self.remote, key, version) if tier.has_servers else WHOLE
+        return not tier.circuit.is_open(server)
+
+    def _threaded(self) -> bool:
+        """Whether the remote has no async writes of its own: then sync ones are called in Django's thread."""
+        return getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd
+
+    def _server(self, read: Read) -> Hashable:
+        return self._reader().server(self.remote, read.key, read.version) if self._tier.has_servers else WHOLE

@@ -1,0 +1,116 @@
+"""The local tiers of this process: one for each alias, because Django makes a backend for each thread or request."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.cache import caches
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from tieredcache.config.options import Complaint, read_tiered_options
+from tieredcache.local.tier import LocalTier
+from tieredcache.remote.circuit import Circuit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tieredcache.remote import Reader
+
+
+class Tier(LocalTier):
+    """A local tier, and what this process knows of its remote. ``remote_alias``: the alias of the remote.
+
+    ``reader``, ``prefix``, ``has_servers`` and ``packages`` are known with the first remote instance. ``prefix``: what the
+    remote puts before every ``str`` key of the default version; ``""``: it makes each key in its own way.
+    """
+
+    def __init__(self, params: Mapping[str, Any], location: str, complaint: Complaint) -> None:
+        options = read_tiered_options(params, complaint)
+        self.given = params.get("OPTIONS")  # held, so that no other object has its id
+        self.remote_alias = location
+        self.remote_settings: Any = caches.settings[location]
+        self.reader: Reader | None = None
+        self.prefix: str = ""
+        self.has_servers: bool = False
+        self.packages: frozenset[str] = frozenset()
+        super().__init__(options)
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        # In a child process the circuit is closed: those who tried the remote are threads of the parent.
+        self.circuit = Circuit(self.remote_alias, self.options.retry_after)
+
+
+_tiers: Final[dict[tuple[Any, ...], Tier]] = {}
+_made: Final[weakref.WeakValueDictionary[int, Tier]] = weakref.WeakValueDictionary()
+"""All of them, by id; no WeakSet, which cannot be gone through while another thread makes one."""
+
+
+def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
+    """The local tier of an alias, made and validated the first time; raises ``ImproperlyConfigured``.
+
+    Django hands every instance of an alias the same ``OPTIONS``, so a tier is found by identity: that takes a tenth of the
+    time that comparing settings would. ``backend``: the class whose aliases may not be a remote.
+    """
+    given = params.get("OPTIONS")
+    name = location, id(given), params.get("TIMEOUT"), *params
+    try:
+        tier = _tiers.get(name)
+    except TypeError:  # a setting that cannot be hashed is a mistake
+        tier = None
+    if tier is None:
+        complaint = Complaint("TieredCache", location, params)
+        check_location(backend, location, complaint)
+        tier = Tier(params, location, complaint)
+        if any(config.get("OPTIONS") is given for config in caches.settings.values()):
+            tier = _tiers.setdefault(name, tier)  # else it is of an instance made with settings of its own
+        _made[id(tier)] = tier
+    return tier
+
+
+def siblings(tier: Tier) -> list[Tier]:
+    """The tiers of this process over the same remote, ``tier`` among them: all forget what is written through one.
+
+    Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
+    """
+    remote, settings = tier.remote_alias, tier.remote_settings
+    made = [other for reference in _made.valuerefs() if (other := reference()) is not None]
+    return [other for other in made if other.remote_alias == remote and other.remote_settings is settings]
+
+
+def check_location(backend: type, location: Any, complaint: Complaint) -> None:
+    """Complain about a ``LOCATION`` that does not name a remote alias."""
+    remedy = f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(caches.settings))}."
+    if not isinstance(location, str):
+        complaint.raise_("LOCATION", location, f"of type {type(location).__name__}, not the name of an alias", remedy)
+    if not location:
+        complaint.raise_("LOCATION", location, "missing", remedy)
+    if location not in caches.settings:
+        complaint.raise_("LOCATION", location, "not an alias in CACHES", remedy)
+    config = caches.settings[location]
+    try:
+        found = import_string(config["BACKEND"])
+    except (ImportError, KeyError, AttributeError):
+        return  # Django says so, and better, when that alias is used
+    if isinstance(found, type) and issubclass(found, backend):
+        below = config.get("LOCATION", "")
+        known = isinstance(below, str) and below in caches.settings and below != location
+        remedy = f"Set it to {below!r}, the remote of that alias." if known else remedy
+        problem = "the alias of another TieredCache: both tiers would be the memory of this process"
+        complaint.raise_("LOCATION", location, problem, remedy)
+
+
+def _settings_changed(*, setting: str, **_: Any) -> None:
+    """Drop the tiers: the same alias may now lead to another server. Backends that code still holds keep their tier.
+
+    Emptied, because contexts go on referring to the backends of settings that are over: their variables outlive ``caches``.
+    """
+    if setting == "CACHES":
+        for tier in list(_tiers.values()):
+            tier.forget_all()
+        _tiers.clear()
+
+
+setting_changed.connect(_settings_changed)

@@ -1,0 +1,117 @@
+"""Entries of the local tier: a value, when it was read and until when it may be served."""
+
+from __future__ import annotations
+
+from pickle import loads
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Sentinel:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+NEVER: Final = float("-inf")
+"""The deadline of an entry that must not be served."""
+
+FOREVER: Final = float("inf")
+"""The deadline of an entry that does not expire."""
+
+MISSING: Final = _Sentinel("MISSING")
+"""The remote tier has no such key."""
+
+UNKNOWN: Final = _Sentinel("UNKNOWN")
+"""The local tier cannot answer: ask the remote tier."""
+
+
+class BareEntry:
+    """A value and its deadline, in seconds of the monotonic clock; at ``NEVER`` or past it the value is not served.
+
+    Created without arguments and filled afterwards: an ``__init__`` takes longer than the rest (100 ns against 35 on 3.11).
+    ``derived``: the value as it is kept, the function that was given it, and what that returned; see ``derive``.
+    """
+
+    __slots__ = ("deadline", "derived", "value")
+
+    deadline: float
+    value: Any
+    derived: tuple[Any, Callable[[Any], Any], Any]
+
+    def kill(self) -> Any:
+        """Let nobody serve the value any more, and return it: the caller decides where its destructor may run."""
+        value, self.deadline = getattr(self, "value", None), NEVER
+        try:  # noqa: SIM105 - suppress() takes three times as long, and every refill kills what it replaces
+            del self.value
+        except AttributeError:
+            pass  # killed before
+        return value
+
+    def derive(self, source: Any, value: Any, build: Callable[[Any], Any]) -> Any:
+        """What ``build`` makes of ``value``; remembered for as long as this entry keeps ``source``, unless it is ``None``.
+
+        ``source``: what the entry kept when it answered ``value``, which may have been unpacked from it.
+        """
+        built = build(value)
+        if built is not None:
+            self.derived = source, build, built
+        return built
+
+    def derived_by(self, build: Callable[[Any], Any]) -> Any:
+        """What ``derive`` has made of the value that this entry has now; ``None`` where it has made nothing."""
+        try:
+            source, maker, built = self.derived
+            usable = source is self.value and maker is build
+        except AttributeError:  # nothing made yet, or killed
+            return None
+        return built if usable else None
+
+
+class Entry(BareEntry):
+    """One answer of the remote, unserved until it is published.
+
+    The hit path returns ``value`` while ``deadline`` lies ahead, and looks at nothing else. So an entry whose value is
+    unpacked for each reader keeps its ``deadline`` at ``NEVER``; ``until`` is the real deadline of every entry. Times are
+    seconds of the monotonic clock. ``publish`` and ``kill`` may come in either order: a killed value never comes back.
+    ``refill_at``: until then it may be served past its deadline, because another reader is asking, or has asked in vain.
+    """
+
+    __slots__ = ("expires", "read_at", "refill_at", "unpack", "until")
+
+    def __init__(self, value: Any, unpack: Callable[[Any], Any] | None, read_at: float, expires: float) -> None:
+        self.deadline = self.until = self.refill_at = NEVER
+        self.value = value
+        self.unpack = unpack  # None: every reader is given the same object
+        self.read_at = read_at
+        self.expires = expires  # the remote entry's own expiry: nothing is served past it, however stale it may be served
+
+    def publish(self, until: float) -> None:
+        """Let the value be served until this time."""
+        self.until = until
+        if self.unpack is None:
+            self.deadline = until
+
+    def answer(self, now: float, stale: float = 0) -> Any:
+        """The value, ``MISSING``, or ``UNKNOWN`` where this entry has nothing to say ``stale`` seconds past its deadline."""
+        if self.until + stale > now:
+            try:
+                return self.value if self.unpack is None else self.unpack(self.value)
+            except Exception:  # noqa: BLE001 - forgotten meanwhile, or its class has changed since it was pickled
+                self.kill()
+        return UNKNOWN
+
+
+def absent(_: Any) -> Any:
+    """The ``unpack`` of an entry that remembers that the remote has no such key."""
+    return MISSING
+
+
+unpickle: Final = loads
+"""The ``unpack`` of an entry that keeps a pickle, made at the fill and never out of this process."""

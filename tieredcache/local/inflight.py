@@ -1,0 +1,272 @@
+"""Values in flight: one caller of this process computes a value, the others wait for it.
+
+No wait is without an end. A caller that computes a value waits for nobody, so no two computations can wait for each other;
+and a caller that waits does so for ``PATIENCE`` seconds at most and then computes the value itself, because the one that
+computes may need a lock, a thread or an event loop that the waiting code holds.
+
+No old value is stored after a write. A computation that began before the write has either begun to store its value, and then
+the write waits until that is done (a moment, and not for long in any case), or it finds that it is forgotten, and stores
+nothing. A computation that stores waits for nobody.
+
+    computation                             write
+    1  say that it stores                   a  tell the computation that it is forgotten
+    2  is it forgotten?                     b  does it store? then wait until it has ended
+    3  store the value                      c  write
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from asgiref.sync import SyncToAsync
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Hashable
+
+Result = TypeVar("Result")
+
+PATIENCE: Final = 5.0
+"""Seconds that a caller waits for another's computation."""
+
+STORING: Final = 1.0
+"""Seconds that a write waits for a value to be stored."""
+
+logger: logging.Logger = logging.getLogger("tieredcache")
+
+# Follows the code into tasks and threads that it starts by way of asyncio and asgiref.
+_computing: ContextVar[Computation | None] = ContextVar("tieredcache_computing", default=None)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _current() -> Computation | None:
+    """The computation that the running code is part of.
+
+    Not one that has ended: a task that was started in it, or that asgiref gave the context of a thread, goes on with that.
+    """
+    own = _computing.get()
+    while own is not None and own.ended:
+        own = own.outer
+    return own
+
+
+class Computation:
+    """One caller's computation of the value of ``key``.
+
+    ``forgotten``: another caller has written the key since the computation began, so what it returns may be an old value; or
+    it has ended, though a thread goes on with it, because the task that waited was cancelled: nobody tells it of writes.
+    ``storing``: it has returned, and is being stored.
+    """
+
+    __slots__ = ("_waiting", "ended", "forgotten", "key", "loop", "outer", "storing", "thread")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.forgotten: bool = False
+        self.storing: bool = False
+        self.ended: bool = False
+        self._waiting: list[Callable[[], object]] = []
+        self.outer: Computation | None = _current()
+        self.thread: int = threading.get_ident()
+        self.loop: asyncio.AbstractEventLoop | None = _running_loop()
+
+    def starts(self) -> None:
+        """From here on, whatever the calling code waits for, it is not another computation."""
+        self.forgotten = self.ended  # what was written while it waited is what it will see
+        _computing.set(self)
+
+    def may_wait_for(self, other: Computation) -> bool:
+        """Whether the other one can end meanwhile: not where it needs this thread, or this thread's event loop."""
+        # A task can; sync code in an event loop's thread does not get here.
+        return self.outer is None and (self.loop is not None or _goes_on(other))
+
+    def stores(self) -> bool:
+        """Whether the value may be stored, now."""
+        self.storing = True
+        return not self.forgotten
+
+    # Not a Future or an Event: they have locks, which stay locked where a signal handler raises at the wrong moment.
+
+    def when_ended(self, let_go: Callable[[], object]) -> None:
+        """Call ``let_go()``, which must bear it, once or more often when this has ended."""
+        self._waiting.append(let_go)
+        if self.ended:
+            let_go()
+
+    def end(self) -> None:
+        """Let all go that wait; may be repeated."""
+        self.ended = self.forgotten = True
+        for let_go in self._waiting:
+            let_go()
+
+
+def _is_own(computation: Computation | None) -> bool:
+    """Whether the running code is part of this computation."""
+    own = _computing.get()
+    while own is not computation and own is not None:
+        own = own.outer
+    return own is not None
+
+
+def _goes_on(other: Computation) -> bool:
+    """Whether the other one goes on while this thread waits."""
+    needed = getattr(SyncToAsync.threadlocal, "main_event_loop", None)  # asgiref calls sync code for its tasks here
+    return other.thread != threading.get_ident() and (needed is None or needed is not other.loop)
+
+
+class Inflight:
+    """The computations of one cache: ``under_way``, and ``finished`` counts the others."""
+
+    def __init__(self) -> None:
+        self.under_way: set[Computation] = set()
+        self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
+        self.finished = 0
+
+    def join(self, own: Computation, *, sync: bool) -> Computation | None:
+        """Register ``own``; returns the computation of the same key that its caller should wait for first, if any."""
+        self.under_way.add(own)
+        other = self._shared.setdefault(own.key, own)
+        if other.ended:  # an exception has cut its end off
+            self._shared[own.key] = other = own
+        if other is own or (sync and own.loop is not None) or not own.may_wait_for(other):
+            return None
+        return other
+
+    def overdue(self, own: Computation, other: Computation) -> None:
+        """The caller of ``own`` has waited in vain, and nobody else shall: later ones wait for ``own``."""
+        if self._shared.get(own.key) is other:
+            self._shared[own.key] = own
+        logger.warning(
+            "A caller has waited %g s for another thread or task to compute %r, and now computes it itself: either that "
+            "takes long, or it waits for something that the waiting code holds.",
+            PATIENCE,
+            own.key,
+        )
+
+    def share(self, own: Computation, compute: Callable[[Computation | None], Result]) -> Result:
+        """Call ``compute`` with the computation of another caller that this one has waited for, if there was one."""
+
+        def in_turn() -> Result:
+            other = self.join(own, sync=True)
+            if other is not None and not wait(other):
+                self.overdue(own, other)
+            return compute(other)
+
+        return self.run(in_turn, own)
+
+    async def ashare(self, own: Computation, compute: Callable[[Computation | None], Awaitable[Result]]) -> Result:
+        """As ``share``, in a task."""
+        try:
+            try:
+                other = self.join(own, sync=False)
+                if other is not None and not await await_(other):
+                    self.overdue(own, other)
+                return await compute(other)
+            finally:
+                self.leave(own)
+        except BaseException:  # as below
+            self.leave(own)
+            raise
+
+    def run(self, function: Callable[[], Result], *owns: Computation) -> Result:
+        """Call ``function``, which may join with these computations; however it ends, they end."""
+        try:
+            try:
+                return function()
+            finally:
+                for own in owns:
+                    self.leave(own)
+        except BaseException:  # a time limit, say, that a signal handler has raised in a line of this one
+            for own in owns:
+                self.leave(own)
+            raise
+
+    def leave(self, own: Computation) -> None:
+        """However it ended, let the callers go that wait for ``own``: all at once, each to its own computation.
+
+        May be repeated.
+        """
+        self.finished += 1
+        # Before the others are let go: two that found it done would each put its own computation in its place.
+        if self._shared.get(own.key) is own:
+            self._shared.pop(own.key, None)
+        own.end()
+        self.under_way.discard(own)
+        if _is_own(own):  # else a coroutine that is thrown away, in the context of another one
+            _computing.set(own.outer)
+
+    def overtake(self, keys: Collection[Hashable] | None, *, sync: bool) -> list[Computation]:
+        """These keys (``None``: all) are about to be written. Returns the computations that the write has to wait for."""
+        own, storing = _current(), list[Computation]()
+        waits = own is None or not own.storing
+        for computation in self.under_way.copy():
+            if (keys is None or computation.key in keys) and not _is_own(computation):
+                computation.forgotten = True
+                if waits and computation.storing and not (sync and (_running_loop() or not _goes_on(computation))):
+                    storing.append(computation)
+        return storing
+
+    def forget(self, key: Hashable) -> None:
+        """The key has been written: what is computed now is not for callers that come later."""
+        if not self.under_way:
+            return
+        if not _is_own(self._shared.get(key)):
+            self._shared.pop(key, None)
+        for computation in self.under_way.copy():
+            if computation.key == key and not _is_own(computation):
+                computation.forgotten = True
+
+    def forget_all(self) -> None:
+        """The same for all keys."""
+        self._shared.clear()
+        for computation in self.under_way.copy():
+            computation.forgotten = True
+
+
+def wait(*others: Computation, seconds: float | None = None) -> bool:
+    """Wait in this thread for all of them to end, for ``PATIENCE`` or so many seconds at most; whether they have."""
+    deadline = monotonic() + (seconds or PATIENCE)
+    for other in others:
+        gate = threading.Lock()
+        gate.acquire()
+        other.when_ended(partial(_open, gate))
+        if not gate.acquire(timeout=max(0, deadline - monotonic())):
+            return False
+    return True
+
+
+def _open(gate: threading.Lock) -> None:
+    with suppress(RuntimeError):  # it is open
+        gate.release()
+
+
+async def await_(*others: Computation, seconds: float | None = None) -> bool:
+    """As ``wait``, for a task."""
+    loop, endings = asyncio.get_running_loop(), list[asyncio.Future[None]]()
+    for other in others:
+        endings.append(loop.create_future())
+        other.when_ended(partial(_wake, loop, endings[-1]))
+    _, late = await asyncio.wait(endings, timeout=seconds or PATIENCE)
+    return not late
+
+
+def _wake(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[None]) -> None:
+    with suppress(RuntimeError):  # the loop has been closed, and nobody waits in it
+        loop.call_soon_threadsafe(_end, ending)
+
+
+def _end(ending: asyncio.Future[None]) -> None:
+    if not ending.done():
+        ending.set_result(None)

@@ -1,0 +1,134 @@
+"""A bounded map in least-recently-used order, over lru-dict.
+
+lru-dict is fast because it trusts its caller: a destructor that runs in the middle of one of its updates sees a half-changed
+list, and the interpreter crashes. Three rules prevent that:
+
+1. ``lru`` is changed under the lock only. Reading it (``lru[key]``) needs no lock: it moves a node within one C call.
+2. Whatever is in ``lru`` is in ``index`` too: it comes into ``index`` first and leaves it last. What leaves is handed to the
+   caller in ``removed``, and let go after the lock has been released. So no destructor runs inside lru-dict.
+3. A destructor may still interrupt a change, when the garbage collector runs it, and use the same cache. The lock is
+   reentrant for it, and ``busy`` tells it to go without: what it would keep is not kept, and what it would remove stays, no
+   longer served, until it is evicted. It must not wait for another thread that uses the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from lru import LRU
+
+from tieredcache.local.entries import BareEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+Kept = TypeVar("Kept", bound=BareEntry)
+_stores: Final[weakref.WeakSet[Store[Any]]] = weakref.WeakSet()
+
+
+class Store(Generic[Kept]):
+    """Entries by key, and the only part that knows the eviction policy. ``lock``: see the rules."""
+
+    def __init__(self) -> None:
+        # As large as can be: lru-dict must never evict by itself, because it would not hand over what it evicts.
+        self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
+        # The same entries: to look at one without promoting or counting it, and to keep it alive (rule 2).
+        self.index: dict[Hashable, Kept] = {}
+        self.evictions = 0
+        self.not_hits = 0  # lru-dict counts every lookup that finds something; these were no hits in the end
+        self.after_fork()
+        _stores.add(self)
+
+    def after_fork(self) -> None:
+        """Make the store usable in a child process, whatever another thread of the parent was doing to it."""
+        self.lock = threading.RLock()
+        self.busy = False
+        self._repair()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def hits(self) -> int:
+        """Lookups in ``lru`` that were hits."""
+        return max(0, self.lru.get_stats()[0] - self.not_hits)
+
+    def put(self, key: Hashable, entry: Kept, capacity: int, removed: list[Any]) -> bool:
+        """Make ``entry`` the most recently used one and evict beyond ``capacity``; ``False`` amid another change (rule 3).
+
+        What makes way is in ``removed`` afterwards, for the caller to let go when it no longer holds the lock.
+        """
+        with self.lock:
+            if self.busy:
+                return False
+            try:
+                self.busy = True
+                if len(self.index) != len(self.lru):
+                    self._repair()
+                old = self.index.get(key)
+                if old is not None:
+                    removed += old, old.kill()
+                self.index[key] = entry
+                while len(self.index) > capacity and (last := self.lru.peek_last_item()):
+                    self._unlink(last, removed)
+                    self.evictions += 1
+                self.lru[key] = entry
+            finally:
+                self.busy = False
+        return True
+
+    def discard(self, key: Hashable, entry: Kept, removed: list[Any]) -> None:
+        """Take ``entry`` out, unless another has its place."""
+        with self.lock:
+            if self.busy or self.index.get(key) is not entry:
+                return
+            try:
+                self.busy = True
+                removed.append(entry)
+                try:  # noqa: SIM105 - as in kill()
+                    del self.lru[key]
+                except KeyError:
+                    pass  # an exception had cut its way in
+                del self.index[key]
+            finally:
+                self.busy = False
+
+    def empty(self, removed: list[Any]) -> None:
+        """Kill everything and take it out; amid another change it is only killed (rule 3)."""
+        with self.lock:
+            for entry in self.index.copy().values():
+                removed += entry, entry.kill()
+            if self.busy:
+                return
+            try:
+                self.busy = True
+                while last := self.lru.peek_last_item():
+                    self._unlink(last, removed)
+            finally:
+                self.busy = False
+                self._repair()
+
+    def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
+        removed.append(item)  # the key, too: it may be an object with a destructor
+        # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
+        del self.lru[item[0]]
+        self.index.pop(item[0], None)
+
+    def _repair(self) -> None:
+        """Drop what is in ``index`` alone: an exception raised by a signal handler, or a fork, cut a change in two."""
+        for key in list(self.index):
+            if key not in self.lru:
+                self.index.pop(key, None)
+
+
+def _after_fork_in_child() -> None:
+    for store in list(_stores):
+        store.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # a system without fork, such as Windows, has nothing to do
+    os.register_at_fork(after_in_child=_after_fork_in_child)

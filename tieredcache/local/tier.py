@@ -1,0 +1,277 @@
+"""The local tier of a ``TieredCache``: what is served, what is kept, what is forgotten.
+
+No old value comes back. A reader asks the remote; before it can keep the answer, somebody writes a newer value and forgets
+the local copy. So each key has a mark (keys share 256 of them), and a reader notes it before it asks:
+
+    keep                                    forget, after the remote write
+    1  put the entry in, unserved           a  replace the mark
+    2  is the mark the one noted?           b  kill the entry that is there
+    3  publish the entry
+
+If a comes before 2, nothing is published. If a comes after 2, so does b, and it finds the entry of step 1: a killed entry
+has no value, so publishing it serves nothing. A reader that notes its mark after a asks after the write. Neither waits for
+a lock to take effect, so ``forget`` may be called from anywhere, a destructor or a signal handler included. Two keys with
+one mark cost a refill now and then, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import random
+from time import monotonic as clock
+from typing import TYPE_CHECKING, Any, Final
+
+from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, absent, unpickle
+from tieredcache.local.immutable import is_immutable
+from tieredcache.local.inflight import Inflight
+from tieredcache.local.stats import Stats
+from tieredcache.local.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from tieredcache.config.options import TieredOptions
+
+MARKS: Final = 256
+
+logger: logging.Logger = logging.getLogger("tieredcache")
+
+
+class Read:
+    """A read of the remote: what it is for, and what was so when it began. ``timeout``: seconds; ``0``: it is not kept."""
+
+    __slots__ = ("key", "local_key", "mark", "shared", "started", "timeout", "version")
+
+    key: Any
+    version: Any
+    local_key: Hashable
+    timeout: float
+    shared: bool
+    mark: object
+    started: float
+
+
+class LocalTier(Store[Entry]):
+    """The copies that this process keeps of what one remote tier has answered."""
+
+    def __init__(self, options: TieredOptions) -> None:
+        self.options = options
+        self.misses = self.remote_hits = self.stale_served = self.expired = 0
+        self.forgotten = self.skipped = self.remote_errors = 0
+        super().__init__()
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        # Readers and computations under way are threads of the parent: what they noted or promised is nothing here.
+        self.marks: list[object] = [object() for _ in range(MARKS)]
+        self.inflight = Inflight()
+        self._undecodable: dict[Hashable, None] = {}  # keys that have been logged
+
+    # --- what is served ---
+
+    def serve(self, local_key: Hashable, accepts: Callable[[float], bool]) -> Any:
+        """What the local tier answers: a value, ``MISSING``, or ``UNKNOWN``. ``accepts``: whether a read time will do."""
+        try:
+            entry = self.lru[local_key]
+        except KeyError:
+            return UNKNOWN
+        answer = UNKNOWN
+        if accepts(entry.read_at):
+            now = clock()
+            answer = entry.answer(now)
+            if answer is UNKNOWN and hasattr(entry, "value"):
+                self.expired += 1
+                answer = self._while_revalidating(entry, now)
+        if answer is UNKNOWN:
+            self.not_hits += 1
+        return answer
+
+    def derived(self, local_key: Hashable, build: Callable[[Any], Any], accepts: Callable[[float], bool]) -> Any:
+        """What ``derive`` has made of the copy, or ``None``. A stale copy will do while others are served it."""
+        try:
+            entry = self.lru[local_key]
+        except KeyError:
+            return None
+        built, now = entry.derived_by(build), clock()
+        if built is not None and accepts(entry.read_at):
+            if entry.until > now:
+                return built
+            if entry.refill_at > now:
+                self.stale_served += 1
+                return built
+        self.not_hits += 1
+        return None
+
+    def derive(self, local_key: Hashable, build: Callable[[Any], Any], accepts: Callable[[float], bool]) -> Any:
+        """What ``build`` makes of the copy that may be served, remembered beside it; ``None`` where there is none."""
+        entry = self.index.get(local_key)
+        if entry is None or not accepts(entry.read_at):
+            return None
+        now = clock()
+        if (built := entry.derived_by(build)) is not None and max(entry.until, entry.refill_at) > now:
+            return built
+        source = getattr(entry, "value", None)
+        value = entry.answer(now, FOREVER if entry.refill_at > now else 0)
+        return None if value is UNKNOWN or value is MISSING else entry.derive(source, value, build)
+
+    def _while_revalidating(self, entry: Entry, now: float) -> Any:
+        """A stale answer while another reader refreshes; ``UNKNOWN`` sends this one, every ``RETRY_AFTER`` seconds.
+
+        Never past the remote's own expiry, and never an absence.
+        """
+        stale = self.options.stale_while_revalidate
+        if not (entry.until + stale > now and entry.expires > now) or entry.unpack is absent:
+            return UNKNOWN
+        if entry.refill_at <= now:
+            entry.refill_at = min(now + self.options.retry_after, entry.until + stale, entry.expires)
+            return UNKNOWN
+        answer = entry.answer(now, stale)
+        self.stale_served += answer is not UNKNOWN
+        return answer
+
+    def has_copy(self, local_key: Hashable, accepts: Callable[[float], bool]) -> bool:
+        """Whether a copy may be served in place of an answer that the remote cannot give."""
+        entry, now = self.index.get(local_key), clock()
+        if entry is None or entry.expires <= now or entry.until + self.options.stale_if_error <= now:
+            return False
+        return accepts(entry.read_at)
+
+    def without_remote(self, local_key: Hashable, accepts: Callable[[float], bool], *, ignore: bool) -> Any:
+        """What stands in for an answer that the remote cannot give: a copy, a miss where errors are ignored, ``UNKNOWN``.
+
+        A copy past its deadline by up to ``STALE_IF_ERROR``, but never past the remote's own expiry.
+        """
+        entry, now = self.index.get(local_key), clock()
+        if entry is not None and entry.expires > now and accepts(entry.read_at):
+            answer = entry.answer(now, self.options.stale_if_error)
+            if answer is not UNKNOWN:
+                try:  # noqa: SIM105 - suppress() takes three times as long
+                    self.lru[local_key]  # promotes and counts it
+                except KeyError:
+                    pass  # evicted this moment
+                if entry.until <= now:
+                    self.stale_served += 1
+                    until = min(now + self.options.retry_after, entry.until + self.options.stale_if_error, entry.expires)
+                    entry.refill_at = max(entry.refill_at, until)
+                return answer
+        if ignore:
+            self.misses += 1
+            return MISSING
+        return UNKNOWN
+
+    # --- what is kept ---
+
+    def begin(self, key: Any, version: Any, local_key: Hashable) -> Read:
+        """Note the time and the mark, before the remote is asked."""
+        read, options = Read(), self.options
+        name = key if type(key) is str else str(key)
+        read.key, read.version, read.local_key = key, version, local_key
+        # Most keys have the default: a call less.
+        read.timeout = options.timeout_for(name) if name.startswith(options.timed_prefixes) else options.local_timeout
+        read.shared = options.share_values is not False and options.shares(name)
+        read.mark = self.marks[hash(local_key) % MARKS]
+        read.started = clock()
+        return read
+
+    def keep(self, read: Read, value: Any, ttl: float | None) -> Any:
+        """Count the remote's answer, keep it if it may be kept, and return it.
+
+        ``ttl``: seconds until the remote entry expires; ``None``: it does not, or the remote cannot tell.
+        """
+        options, local_key, started = self.options, read.local_key, read.started
+        if self._undecodable:
+            self._undecodable.pop(local_key, None)
+        timeout = read.timeout
+        if value is MISSING:
+            self.misses += 1
+            timeout = min(timeout, options.miss_timeout)
+        else:
+            self.remote_hits += 1
+        if timeout:
+            timeout *= 1 - options.jitter * random.random()  # noqa: S311 - jitter, not a secret
+            if ttl is not None and ttl < timeout:
+                timeout = ttl
+        entry = self._entry(read, value, ttl) if timeout > 0 else None
+        removed: list[Any] = [entry]  # let go when the lock has been released
+        with self.lock:
+            known = self.index.get(local_key)
+            if known is not None and known.read_at > started:
+                return value  # another reader has learned something newer
+            if entry is None:
+                if known is not None:  # older than what the caller is given now
+                    removed.append(known.kill())
+                    self.discard(local_key, known, removed)
+                self.skipped += value is not MISSING
+            elif not self.put(local_key, entry, options.max_entries, removed):
+                self.skipped += 1
+            elif self.marks[hash(local_key) % MARKS] is read.mark:
+                entry.publish(started + timeout)
+            else:
+                removed.append(entry.kill())
+                self.discard(local_key, entry, removed)
+                self.skipped += 1
+        return value
+
+    def _entry(self, read: Read, value: Any, ttl: float | None) -> Entry | None:
+        expires = FOREVER if ttl is None else read.started + ttl
+        if value is MISSING:
+            return Entry(None, absent, read.started, expires)
+        if read.shared or is_immutable(value):
+            return Entry(value, None, read.started, expires)
+        try:
+            return Entry(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), unpickle, read.started, expires)
+        except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
+            return None
+
+    def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:
+        """Count an answer that does not decode, which is a miss, and log it: once, until the key decodes again."""
+        self.skipped += 1
+        self.misses += 1
+        if error is None or read.local_key in self._undecodable:
+            return
+        if len(self._undecodable) >= self.options.max_entries:
+            self._undecodable.clear()  # bounded: a key dropped here may be logged again
+        self._undecodable[read.local_key] = None
+        text = f"{type(error).__name__}: {error}"
+        logger.warning("%r in the remote cache %r does not decode, and is a miss: %s.", read.key, remote, text)
+
+    # --- what is forgotten ---
+
+    def forget(self, local_key: Hashable) -> None:
+        """Drop the local copy, and keep reads and computations under way from putting an older value back."""
+        self.marks[hash(local_key) % MARKS] = object()
+        self.inflight.forget(local_key)
+        entry = self.index.get(local_key)
+        if entry is not None:
+            removed = [entry.kill()]
+            self.forgotten += 1
+            self.discard(local_key, entry, removed)
+
+    def mark(self, local_key: Hashable) -> object:
+        """The mark of a key, see above."""
+        return self.marks[hash(local_key) % MARKS]
+
+    def forget_all(self) -> None:
+        """Forget everything."""
+        self.marks = [object() for _ in range(MARKS)]
+        self.inflight.forget_all()
+        self.forgotten += len(self.index)
+        removed: list[Any] = [entry.kill() for entry in self.index.copy().values()]
+        self.empty(removed)
+
+    def stats(self) -> Stats:
+        """What this process has counted."""
+        return Stats(
+            hits=self.hits,
+            misses=self.misses,
+            remote_hits=self.remote_hits,
+            stale_served=self.stale_served,
+            forgotten=self.forgotten,
+            evictions=self.evictions,
+            expired=self.expired,
+            remote_errors=self.remote_errors,
+            skipped=self.skipped,
+            entries=len(self),
+            max_entries=self.options.max_entries,
+        )

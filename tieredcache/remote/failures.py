@@ -1,0 +1,181 @@
+"""Which exceptions mean that the remote has failed, and which of these say that it is down."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.db import BaseDatabaseCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Swallowed(Exception):  # noqa: N818 - never seen outside
+    """The remote read failed, and the remote itself would have called it a miss; ``__cause__`` is the client's error."""
+
+
+class RemoteOutage(Exception):  # noqa: N818 - what it is, in the word of the docs
+    """A read that was not sent, because the remote is known to be down; the message says since when, and why.
+
+    It is an instance of the class of the client's error, too: code that catches the client's errors catches this.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __repr__(self) -> str:
+        return f"RemoteOutage({self.args[0]!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteOutage, self.args
+
+
+# The roots of what clients raise. Named, not imported: an error of a module that is not loaded has not been raised.
+_ROOTS: Final = (
+    ("redis.exceptions", "RedisError"),
+    ("redis.exceptions", "RedisClusterException"),
+    ("valkey.exceptions", "ValkeyError"),
+    ("valkey.exceptions", "ValkeyClusterException"),
+    ("pymemcache.exceptions", "MemcacheError"),
+    ("pylibmc", "Error"),
+)
+# What of these is the caller's mistake.
+_MISTAKES: Final = (
+    ("redis.exceptions", "DataError"),
+    ("redis.exceptions", "LockError"),
+    ("valkey.exceptions", "DataError"),
+    ("valkey.exceptions", "LockError"),
+    ("pymemcache.exceptions", "MemcacheClientError"),
+    ("django.db.utils", "DataError"),
+    ("django.db.utils", "IntegrityError"),
+    ("django.db.utils", "InternalError"),  # such as an aborted transaction, which is the caller's
+    ("django.db.utils", "NotSupportedError"),
+    ("django.db.utils", "ProgrammingError"),
+    ("django_cachex.exceptions", "CachexError"),  # its own are misuse; what servers do comes as redis' or valkey's
+    ("django_redis.exceptions", "CompressorError"),
+    ("django_valkey.exceptions", "CompressorError"),
+)
+# What a backend raises of its own where a stored value does not decode.
+_UNDECODABLE: Final = (("django_cachex.exceptions", "SerializerError"),)
+_NONE: Final[frozenset[str]] = frozenset()
+_MEMCACHED: Final = frozenset({"pymemcache", "pylibmc"})
+_KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
+_PYTHONS_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_REPLIES: Final = (("redis.exceptions", "ResponseError"), ("valkey.exceptions", "ResponseError"))
+# An error that a Redis or Valkey server replies is the command's fault, unless it is one of these...
+_SERVER_ERRORS: Final = (
+    "AskError",  # Moved too
+    "AuthenticationWrongNumberOfArgsError",
+    "ClusterDownError",  # MasterDown too
+    "ExecAbortError",
+    "OutOfMemoryError",
+    "ReadOnlyError",
+    "TryAgainError",
+)
+# ... or one that the client has no class for, and begins with one of these words.
+_SERVER_WORDS: Final = ("BUSY", "MISCONF", "NOAUTH", "NOREPLICAS", "UNKILLABLE", "WRONGPASS")
+# What redis-py's and valkey-py's pools say when all of their connections are in use.
+_POOL_WORDS: Final = ("Too many connections", "No connection available")
+
+
+def packages_of(remote: BaseCache) -> frozenset[str]:
+    """The packages or modules whose exceptions mean that ``remote`` has failed.
+
+    The packages of a backend that we do not know; the modules of a subclass of one that we know, because a project's package
+    has much else; ``"django.db"``, where the entries are in the database.
+    """
+    if isinstance(remote, BaseDatabaseCache):
+        return frozenset({"django.db"})
+    if isinstance(remote, BaseMemcachedCache):
+        return _MEMCACHED
+    # Its backends only: django-redis 7's inherits from typing.Generic as well.
+    backends = {kind for kind in type(remote).__mro__ if issubclass(kind, BaseCache)} - {BaseCache}
+    modules = {kind.__module__ for kind in backends | {type(remote)}}
+    own = {module for module in modules if _package(module) not in _KNOWN}
+    return frozenset(own if own < modules else map(_package, own))
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> bool:
+    """Whether ``error``, raised by a remote operation, is a failure of the remote, made in ``packages``.
+
+    Refused, reset and timed-out connections, exhausted pools, servers that are loading, read-only, out of memory or want
+    other credentials, the database's operational errors. Not an invalid key, a programming error, a time limit, a
+    cancellation.
+    """
+    error = _unwrapped(error)
+    kind = type(error)
+    if kind is TimeoutError:  # Memcached's clients raise Python's own, others may; redis-py's is another: it is the caller's
+        return bool(packages)
+    if isinstance(error, (OSError, Swallowed, RemoteOutage)):
+        return True
+    if isinstance(error, _loaded(_MISTAKES)):
+        return False
+    if isinstance(error, _loaded(_REPLIES)):
+        return _is_server_error(error)
+    if isinstance(error, (EOFError, *_loaded(_ROOTS))):
+        return "too large" not in str(error)  # Memcached's answer to a value
+    # The database's, where the remote may be one; else it was a value that is pickled, such as a queryset, that asked it. Or
+    # a client's that we do not know, and not what Python itself calls a mistake.
+    database = packages not in (_NONE, _MEMCACHED) and isinstance(error, _loaded([("django.db.utils", "Error")]))
+    own = kind.__module__ in packages or _package(kind.__module__) in packages
+    return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
+
+
+def _is_server_error(error: BaseException) -> bool:
+    # In a pipeline: "Command # 1 (SET key value) of pipeline caused error: MISCONF ..."
+    text = str(error).rpartition(" caused error: ")[2]
+    classes = _loaded((module, name) for module, _ in _REPLIES for name in _SERVER_ERRORS)
+    return isinstance(error, classes) or text.startswith(_SERVER_WORDS)
+
+
+def says_down(error: BaseException) -> bool:
+    """Whether a failure of the remote tells anything of the server: an exhausted pool of connections does not."""
+    error = _unwrapped(client_error(error))
+    exhausted = type(error).__name__ == "MaxConnectionsError" or str(error).startswith(_POOL_WORDS)
+    return not (exhausted and isinstance(error, _loaded(_ROOTS)))
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """The cause of django-redis' and django-valkey's error, in which they wrap the command's faults, too."""
+    return error.__cause__ if type(error).__name__ == "ConnectionInterrupted" and error.__cause__ else error
+
+
+def client_error(error: BaseException) -> BaseException:
+    """The client's own error, where it was swallowed."""
+    return error.__cause__ if isinstance(error, Swallowed) and error.__cause__ else error
+
+
+def describe(error: BaseException) -> str:
+    """The kind of ``error`` and what it says, in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - it is the remote that has failed, not its error
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def outage_class(kind: type[BaseException]) -> type[RemoteOutage]:
+    """A ``RemoteOutage`` that is a ``kind`` too, where there can be one."""
+    try:
+        both = type("RemoteOutage", (RemoteOutage, kind), {"__module__": RemoteOutage.__module__})
+        both.__new__(both, "")
+    except Exception:  # noqa: BLE001 - a class that does not go with another, or wants more than a text
+        return RemoteOutage
+    return both
+
+
+def undecodable_errors() -> tuple[type[Exception], ...]:
+    """The classes of error by which backends say that a stored value does not decode."""
+    return tuple(kind for kind in _loaded(_UNDECODABLE) if issubclass(kind, Exception))
+
+
+def _loaded(names: Iterable[tuple[str, str]]) -> tuple[type[BaseException], ...]:
+    found = (getattr(sys.modules.get(module), name, None) for module, name in names)
+    return tuple(kind for kind in found if kind is not None)

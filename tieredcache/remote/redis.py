@@ -1,0 +1,223 @@
+"""Readers for Redis and Valkey: values and TTLs in one pipeline, for the clients whose reads are known.
+
+The order is GET, then PTTL. Whatever is changed between the two is changed after the read, and so within the staleness
+bound; in the other order a value could be kept with the longer TTL of the one it replaced. A subclass that reads in its own
+way is left to the general reader.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+
+from tieredcache.local.entries import MISSING
+from tieredcache.remote.circuit import WHOLE
+from tieredcache.remote.failures import Swallowed
+from tieredcache.remote.reader import Reader, Undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from tieredcache.remote.reader import Answer
+
+    Pipe: TypeAlias = tuple[Any, str, Callable[[Any], Any]]
+    Pipes: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
+
+
+class PipelinedReader(Reader):
+    """GET and PTTL in one trip, wanted or not; the rest is what a client does differently."""
+
+    mget = True  # whether one command may name many keys
+
+    # Two of them, so that no miss pays for a list of one.
+
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        """What a read needs of a remote: a connection, the key's name there, and what decodes a value."""
+        raise NotImplementedError
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
+        """The same for many keys, at least one."""
+        raise NotImplementedError
+
+    def failed(self, remote: Any, connection: Any, error: Exception) -> None:
+        """Raise what the remote's own read would raise; return where it would swallow ``error`` and call it a miss."""
+        raise error
+
+    def has_servers(self, remote: Any) -> bool:
+        return False
+
+    def threaded(self, remote: Any) -> bool:
+        return True  # none of these clients has async reads of its own
+
+    def get(self, remote: Any, key: Any, version: Any, *, ttl: bool = True) -> Answer:
+        connection, name, decode = self.open(remote, key, version)
+        try:
+            # Not as a context manager: execute() cleans up by itself, and every miss would pay for the second time.
+            pipe = connection.pipeline(transaction=False)
+            pipe.get(name)
+            pipe.pttl(name)
+            value, left = pipe.execute(raise_on_error=False)
+            if isinstance(value, Exception):
+                raise value  # noqa: TRY301 - as the remote would
+        except Exception as error:
+            self.failed(remote, connection, error)
+            raise Swallowed from error
+        return _answer(value, left, decode)
+
+    def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, ttl: bool = True) -> list[Answer]:
+        connection, names, decode = self.open_many(remote, keys, version)
+        try:
+            values, ttls = _ask(connection, names, many=self.mget)
+        except Exception as error:
+            self.failed(remote, connection, error)
+            raise Swallowed from error
+        return [_answer(value, ttl, decode) for value, ttl in zip(values, ttls, strict=True)]
+
+
+def _ask(connection: Any, names: list[str], *, many: bool) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The values of ``names`` and what PTTL says of them, in one trip; raises the first error that a value is."""
+    with connection.pipeline(transaction=False) as pipe:
+        if many:
+            pipe.mget(names)
+            for name in names:
+                pipe.pttl(name)
+            # Errors are replies: that of a PTTL is no reason not to return the value.
+            found, *ttls = pipe.execute(raise_on_error=False)
+            values = [found] if isinstance(found, Exception) else found
+        else:
+            for name in names:
+                pipe.get(name)
+                pipe.pttl(name)
+            replies = pipe.execute(raise_on_error=False)
+            values, ttls = replies[::2], replies[1::2]
+    for value in values:
+        if isinstance(value, Exception):
+            raise value  # as the remote would
+    return values, ttls
+
+
+def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
+    if value is None:
+        return MISSING, None
+    try:
+        decoded = decode(value)
+    except Exception as error:  # noqa: BLE001 - a serializer may raise anything; what it cannot read is no answer
+        return Undecodable(error), None
+    if pttl == -1:
+        return decoded, None  # does not expire
+    # -2: gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
+    return decoded, 0.0 if isinstance(pttl, Exception) else max(0, pttl) / 1000
+
+
+class DjangoReader(PipelinedReader):
+    """Django's own ``RedisCache``."""
+
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        name = remote.make_and_validate_key(key, version=version)
+        client = remote._cache
+        return client.get_client(name), name, client._serializer.loads
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
+        names = [remote.make_and_validate_key(key, version=version) for key in keys]
+        client = remote._cache
+        return client.get_client(None), names, client._serializer.loads
+
+
+class ClientReader(PipelinedReader):
+    """django-redis and django-valkey, which are built alike."""
+
+    def __init__(self, interrupted: Callable[..., Exception], errors: tuple[type[Exception], ...]) -> None:
+        self._interrupted = interrupted
+        self._errors = errors
+
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        client = remote.client
+        return client.get_client(write=False), client.make_key(key, version=version), client.decode
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
+        client = remote.client
+        names = [client.make_key(key, version=version) for key in keys]
+        return client.get_client(write=False), names, client.decode
+
+    def failed(self, remote: Any, connection: Any, error: Exception) -> None:
+        if not (isinstance(error, self._errors) and remote._ignore_exceptions):
+            raise error
+        if remote._log_ignored_exceptions:
+            remote.logger.error("Exception ignored", exc_info=error)
+
+
+class ValkeyReader(ClientReader):
+    """django-valkey, whose ``get_many`` is a pipeline of GETs: a key of another type is an error there, not a miss."""
+
+    mget = False
+
+
+class ClusterReader(ValkeyReader):
+    """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
+
+    _latest: Any = None  # the client that has read last: it knows the nodes, and making another one connects to them
+
+    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+        pipe = super().open(remote, key, version)
+        self._latest = pipe[0]
+        return pipe
+
+    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
+        pipes = super().open_many(remote, keys, version)
+        self._latest = pipes[0]
+        return pipes
+
+    def has_servers(self, remote: Any) -> bool:
+        return True
+
+    def server(self, remote: Any, key: Any, version: Any) -> Hashable:
+        try:
+            server: Hashable = self._latest.get_node_from_key(remote.client.make_key(key, version=version)).name
+        except Exception:  # noqa: BLE001 - no read has come so far, or the client knows of no node for this key
+            return WHOLE
+        return server
+
+    def failed(self, remote: Any, connection: Any, error: Exception) -> None:
+        if isinstance(error, self._errors):
+            raise self._interrupted(connection=connection) from error
+        raise error
+
+
+def _reads_like(remote: object, backend: type, client: object, client_class: type) -> bool:
+    """Whether ``remote`` and its client read as the classes we know do, not in a subclass's own way."""
+    return all(
+        getattr(type(found), name) is getattr(known, name)
+        for found, known in ((remote, backend), (client, client_class))
+        for name in ("get", "get_many", "make_key")
+        if hasattr(known, name)
+    )
+
+
+# Of the clients that are built alike: where the backend is, the client, its errors, and the reader.
+_ALIKE: Final = (
+    ("django_redis.cache", "RedisCache", "django_redis.client.default", "DefaultClient", ClientReader),
+    ("django_valkey.cache", "ValkeyCache", "django_valkey.base_client", "ClientCommands", ValkeyReader),
+    (
+        "django_valkey.cluster_cache.cache",
+        "ClusterValkeyCache",
+        "django_valkey.cluster_cache.client.default",
+        "DefaultClusterClient",
+        ClusterReader,
+    ),
+)
+
+
+def pipelined_reader_for(remote: Any) -> Reader | None:
+    """The reader for ``remote`` where it is one whose reads are known; ``None`` otherwise."""
+    if isinstance(remote, RedisCache):
+        return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else None
+    for module, name, client_module, client_name, reader in _ALIKE:
+        # Looked up, not imported: where the module is not loaded, the remote is not of its class.
+        backend = getattr(sys.modules.get(module), name, None)
+        if backend is not None and isinstance(remote, backend):
+            source = sys.modules[client_module]
+            if _reads_like(remote, backend, remote.client, getattr(source, client_name)):
+                return reader(source.ConnectionInterrupted, source._main_exceptions)
+    return None
