@@ -284,6 +284,7 @@ def send_file(request):
 urlpatterns = [path("", send_file)]
 
 
+@pytest.mark.django_db  # a handler closes the connections that earlier tests have opened
 @pytest.mark.parametrize("middleware", [False, True], ids=["alone", "with the middleware"])
 def test_a_file_is_sent_by_the_server_when_the_visitor_has_posted(cache, middleware):
     """The server's wsgi.file_wrapper is given the file, as without the middleware: it uses sendfile."""

@@ -382,8 +382,6 @@ class LRUMachine(RuleBasedStateMachine):
     def has_key(self, key):
         found = self.live(key)
         assert self.cache.has_key(key) is (found is not None)
-        if found is None:
-            self.model.pop(key, None)
 
     @rule(key=KEYS.map(str), timeout=TIMEOUTS)
     def touch(self, key, timeout):

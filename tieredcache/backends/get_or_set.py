@@ -26,7 +26,7 @@ class Request:
     it.
     """
 
-    __slots__ = ("cache", "default", "key", "lock", "stores", "threaded", "timeout", "version")
+    __slots__ = ("_cache", "_default", "_key", "_lock", "_stores", "_threaded", "_timeout", "_version")
 
     def __init__(
         self,
@@ -36,83 +36,83 @@ class Request:
         lock: AbstractContextManager[Any],
         *asked: Any,
     ) -> None:
-        self.cache = cache
-        self.stores = stores
-        self.threaded = threaded
-        self.lock = lock
-        self.key, self.default, self.timeout, self.version = asked
+        self._cache = cache
+        self._stores = stores
+        self._threaded = threaded
+        self._lock = lock
+        self._key, self._default, self._timeout, self._version = asked
 
     def answer(self) -> Any:
         """The value of the key; where there is none, what the default is, added to the cache."""
-        inflight = self.cache.inflight
+        inflight = self._cache.inflight
         finished = inflight.finished
         if (value := self._get()) is not MISSING:
             return value
-        if not callable(self.default):
-            return self._add(self.default)
-        own = Computation(self.cache.local_key(self.key, self.version))
+        if not callable(self._default):
+            return self._add(self._default)
+        own = Computation(self._cache.local_key(self._key, self._version))
         return inflight.share(own, lambda _: self._compute(own, finished))
 
     def _compute(self, own: Computation, finished: int) -> Any:
         # Once more where another has finished since the look above.
-        if self.cache.inflight.finished != finished and (value := self._get()) is not MISSING:
+        if self._cache.inflight.finished != finished and (value := self._get()) is not MISSING:
             return value
         own.starts()
-        value = self.default()
+        value = self._default()
         # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
-        return self.cache.get(self.key, value, self.version) if self._store(own, value) else value
+        return self._cache.get(self._key, value, self._version) if self._store(own, value) else value
 
     def _store(self, own: Computation, value: Any) -> bool:
         """Add the value, unless that cannot or must not be; whether the cache may know better than ``value``."""
-        with self.lock:
-            if own.stores() and self.stores(self.key, self.version):
-                self.cache.add(self.key, value, self.timeout, self.version)
+        with self._lock:
+            if own.stores() and self._stores(self._key, self._version):
+                self._cache.add(self._key, value, self._timeout, self._version)
                 return True
         return own.forgotten
 
     async def aanswer(self) -> Any:
         """As ``answer``; what the default returns may be awaitable, and is awaited."""
-        inflight = self.cache.inflight
+        inflight = self._cache.inflight
         finished = inflight.finished
         if (value := await self._aget()) is not MISSING:
             return value
-        if not callable(self.default):
-            return await self._aadd(self.default)
-        own = Computation(self.cache.local_key(self.key, self.version))
+        if not callable(self._default):
+            return await self._aadd(self._default)
+        own = Computation(self._cache.local_key(self._key, self._version))
         return await inflight.ashare(own, lambda _: self._acompute(own, finished))
 
     async def _acompute(self, own: Computation, finished: int) -> Any:
-        if self.cache.inflight.finished != finished and (value := await self._aget()) is not MISSING:
+        if self._cache.inflight.finished != finished and (value := await self._aget()) is not MISSING:
             return value
         own.starts()
-        value = self.default()
+        value = self._default()
         if inspect.isawaitable(value):
             value = await value
         # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait for it.
-        store = sync_to_async(self._store) if self.threaded() else self._astore
-        return await self.cache.aget(self.key, value, self.version) if await store(own, value) else value
+        store = sync_to_async(self._store) if self._threaded() else self._astore
+        return await self._cache.aget(self._key, value, self._version) if await store(own, value) else value
 
     async def _astore(self, own: Computation, value: Any) -> bool:
-        with self.lock:
-            if own.stores() and self.stores(self.key, self.version):
-                await self.cache.aadd(self.key, value, self.timeout, self.version)
+        with self._lock:
+            if own.stores() and self._stores(self._key, self._version):
+                await self._cache.aadd(self._key, value, self._timeout, self._version)
                 return True
         return own.forgotten
 
     def _get(self) -> Any:
-        return self.cache.get(self.key, MISSING, self.version)
+        return self._cache.get(self._key, MISSING, self._version)
 
     async def _aget(self) -> Any:
-        return await self.cache.aget(self.key, MISSING, self.version)
+        return await self._cache.aget(self._key, MISSING, self._version)
 
     def _add(self, value: Any) -> Any:
-        if not self.stores(self.key, self.version):
+        if not self._stores(self._key, self._version):
             return value
-        self.cache.add(self.key, value, self.timeout, self.version)
-        return self.cache.get(self.key, value, self.version)
+        self._cache.add(self._key, value, self._timeout, self._version)
+        return self._cache.get(self._key, value, self._version)
 
     async def _aadd(self, value: Any) -> Any:
-        if not self.stores(self.key, self.version):
+        if not self._stores(self._key, self._version):
             return value
-        await self.cache.aadd(self.key, value, self.timeout, self.version)
-        return await self.cache.aget(self.key, value, self.version)
+        await self._cache.aadd(self._key, value, self._timeout, self._version)
+        return await self._cache.aget(self._key, value, self._version)

@@ -31,7 +31,7 @@ class SharedStore(Store[BareEntry]):
 
     def after_fork(self) -> None:
         super().after_fork()
-        self.inflight = Inflight()
+        self.inflight: Inflight = Inflight()
 
 
 _stores: Final[dict[str, SharedStore]] = {}

@@ -28,7 +28,7 @@ class Tier(LocalTier):
 
     def __init__(self, params: Mapping[str, Any], location: str, complaint: Complaint) -> None:
         options = read_tiered_options(params, complaint)
-        self.given = params.get("OPTIONS")  # held, so that no other object has its id
+        self.given: Any = params.get("OPTIONS")  # held, so that no other object has its id
         self.remote_alias = location
         self.remote_settings: Any = caches.settings[location]
         self.reader: Reader | None = None
@@ -40,7 +40,7 @@ class Tier(LocalTier):
     def after_fork(self) -> None:
         super().after_fork()
         # In a child process the circuit is closed: those who tried the remote are threads of the parent.
-        self.circuit = Circuit(self.remote_alias, self.options.retry_after)
+        self.circuit: Circuit = Circuit(self.remote_alias, self.options.retry_after)
 
 
 _tiers: Final[dict[tuple[Any, ...], Tier]] = {}

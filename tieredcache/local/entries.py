@@ -85,12 +85,16 @@ class Entry(BareEntry):
 
     __slots__ = ("expires", "read_at", "refill_at", "unpack", "until")
 
+    deadline: float
+
     def __init__(self, value: Any, unpack: Callable[[Any], Any] | None, read_at: float, expires: float) -> None:
-        self.deadline = self.until = self.refill_at = NEVER
+        self.deadline = NEVER
+        self.until: float = NEVER
+        self.refill_at: float = NEVER
         self.value = value
-        self.unpack = unpack  # None: every reader is given the same object
-        self.read_at = read_at
-        self.expires = expires  # the remote entry's own expiry: nothing is served past it, however stale it may be served
+        self.unpack: Callable[[Any], Any] | None = unpack  # None: every reader is given the same object
+        self.read_at: float = read_at
+        self.expires: float = expires  # when the remote entry expires: nothing is served past it, however stale
 
     def publish(self, until: float) -> None:
         """Let the value be served until this time."""

@@ -73,7 +73,7 @@ class Computation:
     __slots__ = ("_waiting", "ended", "forgotten", "key", "loop", "outer", "storing", "thread")
 
     def __init__(self, key: Hashable) -> None:
-        self.key = key
+        self.key: Hashable = key
         self.forgotten: bool = False
         self.storing: bool = False
         self.ended: bool = False
@@ -132,7 +132,7 @@ class Inflight:
     def __init__(self) -> None:
         self.under_way: set[Computation] = set()
         self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
-        self.finished = 0
+        self.finished: int = 0
 
     def join(self, own: Computation, *, sync: bool) -> Computation | None:
         """Register ``own``; returns the computation of the same key that its caller should wait for first, if any."""

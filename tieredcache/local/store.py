@@ -38,15 +38,15 @@ class Store(Generic[Kept]):
         self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
         # The same entries: to look at one without promoting or counting it, and to keep it alive (rule 2).
         self.index: dict[Hashable, Kept] = {}
-        self.evictions = 0
-        self.not_hits = 0  # lru-dict counts every lookup that finds something; these were no hits in the end
+        self.evictions: int = 0
+        self.not_hits: int = 0  # lru-dict counts every lookup that finds something; these were no hits in the end
         self.after_fork()
         _stores.add(self)
 
     def after_fork(self) -> None:
         """Make the store usable in a child process, whatever another thread of the parent was doing to it."""
-        self.lock = threading.RLock()
-        self.busy = False
+        self.lock: threading.RLock = threading.RLock()
+        self.busy: bool = False
         self._repair()
 
     def __len__(self) -> int:

@@ -55,17 +55,24 @@ class Read:
 class LocalTier(Store[Entry]):
     """The copies that this process keeps of what one remote tier has answered."""
 
+    not_hits: int
+
     def __init__(self, options: TieredOptions) -> None:
-        self.options = options
-        self.misses = self.remote_hits = self.stale_served = self.expired = 0
-        self.forgotten = self.skipped = self.remote_errors = 0
+        self.options: TieredOptions = options
+        self.misses: int = 0
+        self.remote_hits: int = 0
+        self.stale_served: int = 0
+        self.expired: int = 0
+        self.forgotten: int = 0
+        self.skipped: int = 0
+        self.remote_errors: int = 0
         super().__init__()
 
     def after_fork(self) -> None:
         super().after_fork()
         # Readers and computations under way are threads of the parent: what they noted or promised is nothing here.
         self.marks: list[object] = [object() for _ in range(MARKS)]
-        self.inflight = Inflight()
+        self.inflight: Inflight = Inflight()
         self._undecodable: dict[Hashable, None] = {}  # keys that have been logged
 
     # --- what is served ---

@@ -35,9 +35,9 @@ class Load(Computation):
     def __init__(self, key: Hashable) -> None:
         super().__init__(key)
         self.error: Exception | None = None
-        self.has_read = False
-        self.turn = 0
-        self.written = False
+        self.has_read: bool = False
+        self.turn: int = 0
+        self.written: bool = False
 
     def read(self, source: Source) -> tuple[Any, ...]:
         """The entry for what the source has now."""

@@ -55,7 +55,7 @@ FIGURES: Final = (
 COUNTERS: Final = frozenset(figure.field for figure in FIGURES if figure.counter)
 
 
-lock = threading.RLock()  # reentrant: a destructor may read the figures amid a reading
+lock: threading.RLock = threading.RLock()  # reentrant: a destructor may read the figures amid a reading
 _stats: dict[str, Callable[[], Stats]] = {}
 _reported: dict[str, Counts] = {}
 _settings: object = None  # what these belong to: others when CACHES is overridden

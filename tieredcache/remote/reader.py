@@ -47,7 +47,7 @@ class Undecodable:
     __slots__ = ("error",)
 
     def __init__(self, error: Exception | None) -> None:
-        self.error = error
+        self.error: Exception | None = error
 
 
 class Reader:
