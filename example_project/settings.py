@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 BASE_DIR = Path(__file__).parent
 SECRET_KEY = "the demo has no secrets"  # noqa: S105
 DEBUG = False
@@ -71,7 +74,12 @@ CACHES = {
         "LOCATION": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/1"),
         "TIMEOUT": 3600,
         "KEY_PREFIX": "tieredcache-demo",
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 0.25, "SOCKET_TIMEOUT": 0.25},
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": 0.25,
+            "SOCKET_TIMEOUT": 0.25,
+            # One attempt: by default redis-py makes several, with pauses of seconds.
+            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 0)},
+        },
     },
     "reports": {  # of the workers about themselves: never kept locally, and nothing breaks where one cannot be stored
         "BACKEND": "tieredcache.backends.TieredCache",

@@ -222,6 +222,23 @@ def test_an_absence_is_remembered_for_the_miss_timeout(make_cache, clock, mode):
         assert mode(cache).get("key") == 1
 
 
+def test_a_key_whose_value_does_not_decode_exists(make_cache, mode):
+    """As at the remote: what django-redis writes for a lock is no pickle."""
+    cache = make_cache("django-redis")
+    with cache.lock("key", timeout=60):
+        assert mode(cache).has_key("key") is cache.remote.has_key("key") is True
+    assert mode(cache).has_key("key") is cache.remote.has_key("key") is False
+
+
+def test_to_ask_for_a_key_keeps_no_copy(make_cache, mode):
+    """Most remotes cannot tell how long it stays, and whoever asks wants to see it go."""
+    cache = make_cache()
+    for exists in (True, False, True):
+        (cache.remote.set if exists else lambda key, _: cache.remote.delete(key))("key", 1)
+        assert mode(cache).has_key("key") is exists
+    assert len(cache.local) == 0
+
+
 def test_none_is_a_value(make_cache, mode):
     """A stored None is a hit, and no default stands in for it."""
     cache = make_cache()

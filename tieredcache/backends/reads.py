@@ -24,26 +24,28 @@ if TYPE_CHECKING:
 class RemoteReads(RemoteWrites):
     """Sends a read to the remote and keeps its answer, or finds what stands in for it."""
 
-    def _fetch(self, read: Read) -> Any:
-        """Ask the remote, or find what stands in for its answer."""
+    def _fetch(self, read: Read, *, exists: bool = False) -> Any:
+        """Ask the remote, or find what stands in for its answer. ``exists``: only whether there is a value."""
         tier, remote = self._tier, self._reached()
         if tier.circuit.failing and (instead := self._held_back(read)):
             return instead[0]
         try:
-            answer = tier.reader.get(remote, read.key, read.version, ttl=read.timeout > 0)  # type: ignore[union-attr]
+            ask = tier.reader.exists if exists else tier.reader.get  # type: ignore[union-attr]
+            answer = ask(remote, read.key, read.version, ttl=read.timeout > 0)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answer
             return self._failed(read, error)
         return self._keep(read, answer)
 
-    async def _afetch(self, read: Read) -> Any:
+    async def _afetch(self, read: Read, *, exists: bool = False) -> Any:
         tier, remote = self._tier, self._reached()
         reader = self._reader()
         if reader.threaded(remote):  # all of it: a task that waits for the thread looks at the circuit when its turn comes
-            return await sync_to_async(self._fetch)(read)
+            return await sync_to_async(self._fetch)(read, exists=exists)
         if tier.circuit.failing and (instead := self._held_back(read)):
             return instead[0]
         try:
-            answer = await reader.aget(remote, read.key, read.version, ttl=read.timeout > 0)
+            ask = reader.aexists if exists else reader.aget
+            answer = await ask(remote, read.key, read.version, ttl=read.timeout > 0)
         except BaseException as error:  # noqa: BLE001 - as above
             return self._failed(read, error)
         return self._keep(read, answer)

@@ -93,6 +93,22 @@ class TieredCache(RemoteReads):
             value = await self._afetch(read)
         return default if value is MISSING else value
 
+    def has_key(self, key: Any, version: Any = None) -> bool:
+        """Whether ``key`` exists: where no local copy tells, the remote does, and no value is read or kept."""
+        read, value = self._look(key, version)
+        if read is not None:
+            read.timeout = 0
+            value = self._fetch(read, exists=True)
+        return value is not MISSING
+
+    async def ahas_key(self, key: Any, version: Any = None) -> bool:
+        """As ``has_key``."""
+        read, value = self._look(key, version)
+        if read is not None:
+            read.timeout = 0
+            value = await self._afetch(read, exists=True)
+        return value is not MISSING
+
     def _look(self, key: Any, version: Any) -> tuple[Read | None, Any]:
         """What the local tier answers, or else the read that has to be made."""
         local_key = self.local_key(key, version)

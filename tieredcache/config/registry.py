@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -75,9 +76,9 @@ def siblings(tier: Tier) -> list[Tier]:
 
     Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
     """
-    remote, settings = tier.remote_alias, tier.remote_settings
+    remote, given = tier.remote_alias, tier.remote_settings
     made = [other for reference in _made.valuerefs() if (other := reference()) is not None]
-    return [other for other in made if other.remote_alias == remote and other.remote_settings is settings]
+    return [other for other in made if other.remote_alias == remote and other.remote_settings is given]
 
 
 def check_location(backend: type, location: Any, complaint: Complaint) -> None:
@@ -106,11 +107,17 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
     """Drop the tiers: the same alias may now lead to another server. Backends that code still holds keep their tier.
 
     Emptied, because contexts go on referring to the backends of settings that are over: their variables outlive ``caches``.
+    Those whose settings are still the very same objects stay: a test that has changed these in place, believing that they
+    are the remote's, does not find them refused.
     """
     if setting == "CACHES":
-        for tier in list(_tiers.values()):
+        for name, tier in list(_tiers.items()):
             tier.forget_all()
-        _tiers.clear()
+            tier.reader = None  # it is asked for anew, and with it the prefix
+            given = [config.get("OPTIONS") for config in settings.CACHES.values()]
+            same_remote = settings.CACHES.get(tier.remote_alias) is tier.remote_settings
+            if not (same_remote and any(options is tier.given for options in given)):
+                _tiers.pop(name, None)
 
 
 setting_changed.connect(_settings_changed)

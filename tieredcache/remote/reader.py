@@ -127,6 +127,14 @@ class Reader:
             for key in keys
         ]
 
+    def exists(self, remote: BaseCache, key: Any, version: Any, *, ttl: bool = False) -> Answer:
+        """``True`` or ``MISSING``: unlike a read this works for what does not decode, such as the value of a lock."""
+        return (True, None) if remote.has_key(key, version=version) else _missing(remote, key, version)
+
+    async def aexists(self, remote: BaseCache, key: Any, version: Any, *, ttl: bool = False) -> Answer:
+        """As ``exists``, by the remote's own async method."""
+        return (True, None) if await remote.ahas_key(key, version=version) else _missing(remote, key, version)
+
     async def aget(self, remote: BaseCache, key: Any, version: Any, *, ttl: bool = True) -> Answer:
         """As ``get``, by the remote's own async methods; not called where there are none."""
         try:

@@ -130,7 +130,8 @@ CHANGES = {
 
 # Rows that no scene can play, and the tests that hold them.
 ELSEWHERE = {
-    "a server that is down": "remote/test_outages.py::test_one_reader_tries_and_the_rest_do_without",
+    "a server that is down": "promises/test_outage_circuit.py"
+    "::test_one_reader_at_a_time_waits_when_the_remote_is_known_to_be_down",
     "many threads that ask `get_or_set()` for the same missing entry": (
         "backends/test_get_or_set.py::test_one_of_many_threads_computes"
     ),

@@ -95,7 +95,16 @@ document.getElementById("mine").addEventListener("click", async () => {
   const [stranger, visitor] = [await count("omit"), await count("same-origin")];
   own.textContent = `a stranger saw the new price ${stranger} times of 20, the visitor ${visitor} times of 20`;
 });
-document.getElementById("outage")?.addEventListener("click", () => post("/tiers/outage"));
+document.getElementById("outage")?.addEventListener("click", async () => {
+  const { seconds } = await post("/tiers/outage");
+  const end = Date.now() + seconds * 1000;
+  let visits = 0, answered = 0;
+  while (Date.now() < end) {  // without visitors no worker would find out
+    visits += 1;
+    answered += (await fetch("/1/")).ok;
+    document.getElementById("sold").textContent = `${answered} of ${visits} visits to the shop answered meanwhile.`;
+  }
+});
 
 (async () => {
   for (;;) {
