@@ -114,9 +114,9 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
         for name, tier in list(_tiers.items()):
             tier.forget_all()
             tier.reader = None  # it is asked for anew, and with it the prefix
-            given = [config.get("OPTIONS") for config in settings.CACHES.values()]
-            same_remote = settings.CACHES.get(tier.remote_alias) is tier.remote_settings
-            if not (same_remote and any(options is tier.given for options in given)):
+            now: Any = settings.CACHES
+            given = any(config.get("OPTIONS") is tier.given for config in now.values())
+            if not given or now.get(tier.remote_alias) is not tier.remote_settings:
                 _tiers.pop(name, None)
 
 
