@@ -152,7 +152,7 @@ def many(kind: str, outages: int, directory: Path, stack: contextlib.ExitStack) 
         before = states(port, kind)
         cycle(scenario, outages)
         after = states(port, kind)
-    return report.grown(before, after)
+    return report.grown(before, after, len(KEYS))
 
 
 def cycle(scenario: scenarios.Scenario, outages: int) -> None:

@@ -162,9 +162,11 @@ def percentile(pages: list[dict[str, Any]], percent: int) -> float:
     return statistics.quantiles(times, n=100)[percent - 1] if len(times) > 1 else sum(times)
 
 
-def grown(before: dict[int, dict[str, int]], after: dict[int, dict[str, int]]) -> list[str]:
-    """What a worker has more of: threads, tasks and sockets than a handful, memory than 5 MB, entries than none."""
+def grown(before: dict[int, dict[str, int]], after: dict[int, dict[str, int]], keys: int) -> list[str]:
+    """What a worker has more of: threads, tasks and sockets than a handful, memory than 5 MB, entries than ``keys``."""
     allowed = {"threads": 2, "tasks": 2, "sockets": 4, "memory": 5_000_000, "outage": 0, "entries": 0}
+    # A server that has been killed comes back empty: for a moment some keys are not there, and so not in a local tier.
+    before = {pid: {**state, "entries": keys} for pid, state in before.items()}
     return [
         f"{thing} ({before[pid][thing]} -> {after[pid][thing]})"
         for pid in before.keys() & after.keys()
