@@ -78,8 +78,10 @@ def accepts(read_at: float, *, once: bool = False) -> bool:
     ``once``: it is read once within a demand and not each time, so a copy read since the demand began will do.
     """
     if _context.get():
-        return all(demand.accepts(read_at, once=once) for demand in _own() if demand.holds())
-    if clock() >= _first_end:
+        for demand in _own():  # not all(): what a signal handler raises while a generator is thrown away is lost
+            if demand.holds() and not demand.accepts(read_at, once=once):
+                return False
+    elif clock() >= _first_end:
         _drop_ended()
     return True
 
