@@ -28,7 +28,7 @@ KEYS = [f"key{number}" for number in range(100)]
 VALUE = "x" * 100
 HIT = "a hit of a TieredCache"
 FLOOR = "the floor: a method, lru-dict, a deadline"
-demands: set[object] = set()
+demands: list[object] = []
 
 
 class Floor:
