@@ -159,19 +159,27 @@ class LRUCache(StoreKeys):
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all."""
-        deadline = self._deadline(timeout)
-        if deadline == NEVER:
+        # What _deadline and local_key do, without the calls: they would add a third.
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if timeout is None:
+            deadline = FOREVER
+        elif timeout > 0:
+            deadline = clock() + timeout
+        else:
             self.delete(key, version)
             return
         local_key = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
         store = self._store
-        removed: list[Any] = []
         with store.lock:
             entry = store.index.get(local_key)
             if entry is not None:
                 # The value first: a reader checks the deadline before it takes the value. The old one is let go with the
                 # frame, when the lock has been released.
-                old, entry.value = getattr(entry, "value", None), value  # noqa: F841
+                try:
+                    old, entry.value = entry.value, value  # noqa: F841
+                except AttributeError:  # killed, amid a change
+                    entry.value = value
                 entry.deadline = deadline
                 if not store.busy:
                     store.lru[local_key] = entry
@@ -179,6 +187,7 @@ class LRUCache(StoreKeys):
                 entry = BareEntry()
                 entry.value = value
                 entry.deadline = deadline
+                removed: list[Any] = []
                 store.put(local_key, entry, self._max_entries, removed)
         if store.inflight.under_way:
             store.inflight.forget(local_key)

@@ -57,60 +57,57 @@ class Store(Generic[Kept]):
         """Lookups in ``lru`` that were hits."""
         return max(0, self.lru.get_stats()[0] - self.not_hits)
 
-    def put(self, key: Hashable, entry: Kept, capacity: int, removed: list[Any]) -> bool:
-        """Make ``entry`` the most recently used one and evict beyond ``capacity``; ``False`` amid another change (rule 3).
+    # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 
-        What makes way is in ``removed`` afterwards, for the caller to let go when it no longer holds the lock.
-        """
-        with self.lock:
-            if self.busy:
-                return False
-            try:
-                self.busy = True
-                if len(self.index) != len(self.lru):
-                    self._repair()
-                old = self.index.get(key)
-                if old is not None:
-                    removed += old, old.kill()
-                self.index[key] = entry
-                while len(self.index) > capacity and (last := self.lru.peek_last_item()):
-                    self._unlink(last, removed)
-                    self.evictions += 1
-                self.lru[key] = entry
-            finally:
-                self.busy = False
+    def put(self, key: Hashable, entry: Kept, capacity: int, removed: list[Any]) -> bool:
+        """Make ``entry`` the most recently used one and evict beyond ``capacity``; ``False`` amid another change (rule 3)."""
+        if self.busy:
+            return False
+        index, lru = self.index, self.lru
+        try:
+            self.busy = True
+            if len(index) != len(lru):
+                self._repair()
+            old = index.get(key)
+            if old is not None:
+                removed += old, old.kill()
+            index[key] = entry
+            while len(index) > capacity and (last := lru.peek_last_item()):
+                self._unlink(last, removed)
+                self.evictions += 1
+            lru[key] = entry
+        finally:
+            self.busy = False
         return True
 
     def discard(self, key: Hashable, entry: Kept, removed: list[Any]) -> None:
         """Take ``entry`` out, unless another has its place."""
-        with self.lock:
-            if self.busy or self.index.get(key) is not entry:
-                return
-            try:
-                self.busy = True
-                removed.append(entry)
-                try:  # noqa: SIM105 - as in kill()
-                    del self.lru[key]
-                except KeyError:
-                    pass  # an exception had cut its way in
-                del self.index[key]
-            finally:
-                self.busy = False
+        if self.busy or self.index.get(key) is not entry:
+            return
+        try:
+            self.busy = True
+            removed.append(entry)
+            try:  # noqa: SIM105 - as in kill()
+                del self.lru[key]
+            except KeyError:
+                pass  # an exception had cut its way in
+            del self.index[key]
+        finally:
+            self.busy = False
 
     def empty(self, removed: list[Any]) -> None:
         """Kill everything and take it out; amid another change it is only killed (rule 3)."""
-        with self.lock:
-            for entry in self.index.copy().values():
-                removed += entry, entry.kill()
-            if self.busy:
-                return
-            try:
-                self.busy = True
-                while last := self.lru.peek_last_item():
-                    self._unlink(last, removed)
-            finally:
-                self.busy = False
-                self._repair()
+        for entry in self.index.copy().values():
+            removed += entry, entry.kill()
+        if self.busy:
+            return
+        try:
+            self.busy = True
+            while last := self.lru.peek_last_item():
+                self._unlink(last, removed)
+        finally:
+            self.busy = False
+            self._repair()
 
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor

@@ -253,7 +253,8 @@ class LocalTier(Store[Entry]):
         if entry is not None:
             removed = [entry.kill()]
             self.forgotten += 1
-            self.discard(local_key, entry, removed)
+            with self.lock:
+                self.discard(local_key, entry, removed)
 
     def mark(self, local_key: Hashable) -> object:
         """The mark of a key, see above."""
@@ -265,7 +266,8 @@ class LocalTier(Store[Entry]):
         self.inflight.forget_all()
         self.forgotten += len(self.index)
         removed: list[Any] = [entry.kill() for entry in self.index.copy().values()]
-        self.empty(removed)
+        with self.lock:
+            self.empty(removed)
 
     def stats(self) -> Stats:
         """What this process has counted."""
