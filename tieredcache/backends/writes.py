@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tieredcache.local.inflight import Computation
 
 # Keywords of the remotes' own writes that leave the key as it is. Any other may name another key (django-redis' prefix).
-_SAME_KEY: Final = {"nx", "xx", "client", "ignore_key_check"}
+_SAME_KEY: Final = {"timeout", "version", "nx", "xx", "client", "ignore_key_check"}
 # What is returned where nothing was there to change: then nothing was written.
 _NOTHING_DONE: Final = {"add", "touch"}
 
@@ -63,7 +63,7 @@ class RemoteWrites(RemoteKeys):
 
     def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any]) -> list[Any] | None:
         # Made before the write: a key that cannot be made must raise before anything is written.
-        if keys is None or not extra.keys() <= {*_SAME_KEY, "timeout", "version"}:
+        if keys is None or not extra.keys() <= _SAME_KEY:
             return None
         return [self.local_key(key, extra.get("version")) for key in keys]
 

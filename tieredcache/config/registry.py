@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Tier(LocalTier):
     """A local tier, and what this process knows of its remote. ``remote_alias``: the alias of the remote.
 
-    ``reader``, ``prefix``, ``has_servers`` and ``packages`` are known with the first remote instance. ``prefix``: what the
-    remote puts before every ``str`` key of the default version; ``""``: it makes each key in its own way.
+    ``family``: the tiers over the same remote. ``reader``, ``prefix``, ``has_servers`` and ``packages`` are known with the
+    first remote instance. ``prefix``: what the remote puts before every ``str`` key of the default version; ``""``: it makes
+    each key in its own way.
     """
 
     def __init__(self, params: Mapping[str, Any], location: str, complaint: Complaint) -> None:
@@ -37,6 +38,12 @@ class Tier(LocalTier):
         self.has_servers: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
+        self.family: list[weakref.ref[Tier]] = next((other.family for other in _living() if self._is_like(other)), [])
+        self.family.append(weakref.ref(self, self.family.remove))
+        _made[id(self)] = self
+
+    def _is_like(self, other: Tier) -> bool:
+        return self.remote_alias == other.remote_alias and self.remote_settings is other.remote_settings
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -67,7 +74,6 @@ def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
         tier = Tier(params, location, complaint)
         if any(config.get("OPTIONS") is given for config in caches.settings.values()):
             tier = _tiers.setdefault(name, tier)  # else it is of an instance made with settings of its own
-        _made[id(tier)] = tier
     return tier
 
 
@@ -76,9 +82,11 @@ def siblings(tier: Tier) -> list[Tier]:
 
     Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
     """
-    remote, given = tier.remote_alias, tier.remote_settings
-    made = [other for reference in _made.valuerefs() if (other := reference()) is not None]
-    return [other for other in made if other.remote_alias == remote and other.remote_settings is given]
+    return [other for held in tier.family if (other := held()) is not None]
+
+
+def _living() -> list[Tier]:
+    return [tier for held in _made.valuerefs() if (tier := held()) is not None]
 
 
 def check_location(backend: type, location: Any, complaint: Complaint) -> None:
