@@ -60,7 +60,7 @@ class Store(Generic[Kept]):
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 
     def put(self, key: Hashable, entry: Kept, capacity: int, removed: list[Any]) -> bool:
-        """Make ``entry`` the most recently used one and evict beyond ``capacity``; ``False`` amid another change (rule 3)."""
+        """Make ``entry`` the most recently used one, evict beyond ``capacity``; ``False`` amid another change (rule 3)."""
         if self.busy:
             return False
         index, lru = self.index, self.lru
