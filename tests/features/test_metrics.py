@@ -390,6 +390,7 @@ def test_stats_says_what_the_figures_mean():
         assert said.startswith(figure.text.rstrip(".")), figure.field
 
 
+@pytest.mark.slow
 def test_what_copying_costs_can_be_measured_again():
     """By the command that the page names; it prints both times, and what the one is more than the other."""
     assert "`python -m benchmarks.flush`" in PAGE

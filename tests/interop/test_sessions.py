@@ -78,6 +78,7 @@ def _worker(engine, database, url, session_key, name, turns, mine, other):
         other.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_workers_updating_one_session_lose_nothing(engine, valkey_url, tmp_path):
     """Two processes take turns; each must see what the other has saved."""

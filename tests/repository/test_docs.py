@@ -165,6 +165,7 @@ def test_the_figures_are_those_that_were_measured():
     assert [run["python"][:4] for run in report.saved()] == ["3.11", "3.13"]
 
 
+@pytest.mark.slow
 def test_the_figures_on_sizing_are_those_that_are_computed():
     """The page says what the script says; and its example of memory starts from what was measured."""
     from benchmarks import sizing

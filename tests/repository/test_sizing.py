@@ -7,6 +7,8 @@ from django.test import override_settings
 from benchmarks import sizing
 from benchmarks.work import Echo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def make(monkeypatch):
