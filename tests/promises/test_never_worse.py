@@ -52,8 +52,11 @@ def url():
 
 
 def fill(url, keys):
-    """Store values for keys on the server, by way of neither cache that is compared."""
-    with aliases(redis_alias(url)):
+    """Store values for keys on the server, by way of neither cache that is compared.
+
+    By another name of the server: django-redis 6 has one pool of connections for each URL, with the time-outs of the first.
+    """
+    with aliases(redis_alias(url.replace(servers.HOST, "localhost"))):
         caches[ALONE].set_many(dict.fromkeys(keys, "value"))
 
 

@@ -189,6 +189,7 @@ BESIDES = {
         "freshness.accepts_once",
         "local.entries.NEVER",
         "local.inflight.Computation",
+        "local.inflight.running_loop",
         "local.inflight.wait",
         "remote.failures.describe",
     },

@@ -5,114 +5,86 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from tieredcache.local.entries import MISSING
 from tieredcache.local.inflight import Computation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Hashable
 
-    from tieredcache.backends.lru import LRUCache
-    from tieredcache.backends.tiered import TieredCache
+    from tieredcache.local.inflight import Inflight
 
 
-class Request:
-    """One call of ``get_or_set``. ``default``: the value, or the callable that computes it.
+class GetOrSet(BaseCache):
+    """Adds it to a backend with ``inflight`` and ``local_key``, whose reads and writes are here called by Django's names."""
 
-    ``stores``: tells whether a value can be stored now. In an outage it cannot, and no caller waits for a dead server to say
-    so. ``threaded``: tells whether async writes are done in Django's thread for sync code. ``lock``: a value is stored under
-    it.
-    """
+    @property
+    def inflight(self) -> Inflight:
+        """The values that threads and tasks of this process are computing, by local key."""
+        raise NotImplementedError
 
-    __slots__ = ("_cache", "_default", "_key", "_lock", "_stores", "_threaded", "_timeout", "_version")
+    def local_key(self, key: Any, version: Any = None) -> Hashable:
+        """The local tier's key for ``(key, version)``."""
+        raise NotImplementedError
 
-    def __init__(
-        self,
-        cache: TieredCache | LRUCache,
-        stores: Callable[[Any, Any], bool],
-        threaded: Callable[[], bool],
-        lock: AbstractContextManager[Any],
-        *asked: Any,
-    ) -> None:
-        self._cache = cache
-        self._stores = stores
-        self._threaded = threaded
-        self._lock = lock
-        self._key, self._default, self._timeout, self._version = asked
+    def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
 
-    def answer(self) -> Any:
-        """The value of the key; where there is none, what the default is, added to the cache."""
-        inflight = self._cache.inflight
-        finished = inflight.finished
-        if (value := self._get()) is not MISSING:
+        A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
+        what it raises.
+        """
+        finished = self.inflight.finished
+        if (value := self.get(key, MISSING, version)) is not MISSING:
             return value
-        if not callable(self._default):
-            return self._add(self._default)
-        own = Computation(self._cache.local_key(self._key, self._version))
-        return inflight.share(own, lambda _: self._compute(own, finished))
+        own = Computation(self.local_key(key, version))
 
-    def _compute(self, own: Computation, finished: int) -> Any:
-        # Once more where another has finished since the look above.
-        if self._cache.inflight.finished != finished and (value := self._get()) is not MISSING:
+        def compute(_: Computation | None) -> Any:
+            # Once more where another has finished since the look above.
+            if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
+                return value
+            own.starts()
+            return added(default())
+
+        def added(value: Any) -> Any:
+            # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
+            return self.get(key, value, version) if self._store_own(own, key, value, timeout, version) else value
+
+        return self.inflight.share(own, compute) if callable(default) else added(default)
+
+    async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+        """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
+        finished = self.inflight.finished
+        if (value := await self.aget(key, MISSING, version)) is not MISSING:
             return value
-        own.starts()
-        value = self._default()
-        # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
-        return self._cache.get(self._key, value, self._version) if self._store(own, value) else value
+        own = Computation(self.local_key(key, version))
 
-    def _store(self, own: Computation, value: Any) -> bool:
-        """Add the value, unless that cannot or must not be; whether the cache may know better than ``value``."""
-        with self._lock:
-            if own.stores() and self._stores(self._key, self._version):
-                self._cache.add(self._key, value, self._timeout, self._version)
-                return True
+        async def compute(_: Computation | None) -> Any:
+            if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
+                return value
+            own.starts()
+            value = default()
+            return await added(await value if inspect.isawaitable(value) else value)
+
+        async def added(value: Any) -> Any:
+            stored = await self._astore_own(own, key, value, timeout, version)
+            return await self.aget(key, value, version) if stored else value
+
+        return await (self.inflight.ashare(own, compute) if callable(default) else added(default))
+
+    def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
+        """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``."""
+        if own.stores() and self._stores(key, version):
+            self.add(key, value, timeout, version)
+            return True
         return own.forgotten
 
-    async def aanswer(self) -> Any:
-        """As ``answer``; what the default returns may be awaitable, and is awaited."""
-        inflight = self._cache.inflight
-        finished = inflight.finished
-        if (value := await self._aget()) is not MISSING:
-            return value
-        if not callable(self._default):
-            return await self._aadd(self._default)
-        own = Computation(self._cache.local_key(self._key, self._version))
-        return await inflight.ashare(own, lambda _: self._acompute(own, finished))
-
-    async def _acompute(self, own: Computation, finished: int) -> Any:
-        if self._cache.inflight.finished != finished and (value := await self._aget()) is not MISSING:
-            return value
-        own.starts()
-        value = self._default()
-        if inspect.isawaitable(value):
-            value = await value
-        # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait for it.
-        store = sync_to_async(self._store) if self._threaded() else self._astore
-        return await self._cache.aget(self._key, value, self._version) if await store(own, value) else value
-
-    async def _astore(self, own: Computation, value: Any) -> bool:
-        with self._lock:
-            if own.stores() and self._stores(self._key, self._version):
-                await self._cache.aadd(self._key, value, self._timeout, self._version)
-                return True
+    async def _astore_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
+        if own.stores() and self._stores(key, version):
+            await self.aadd(key, value, timeout, version)
+            return True
         return own.forgotten
 
-    def _get(self) -> Any:
-        return self._cache.get(self._key, MISSING, self._version)
-
-    async def _aget(self) -> Any:
-        return await self._cache.aget(self._key, MISSING, self._version)
-
-    def _add(self, value: Any) -> Any:
-        if not self._stores(self._key, self._version):
-            return value
-        self._cache.add(self._key, value, self._timeout, self._version)
-        return self._cache.get(self._key, value, self._version)
-
-    async def _aadd(self, value: Any) -> Any:
-        if not self._stores(self._key, self._version):
-            return value
-        await self._cache.aadd(self._key, value, self._timeout, self._version)
-        return await self._cache.aget(self._key, value, self._version)
+    def _stores(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
+        """Whether a value can be stored now: in an outage no caller waits for a dead server to say that it cannot."""
+        return True

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache import CacheHandler, caches
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
+from tieredcache.backends.get_or_set import GetOrSet
 from tieredcache.config.registry import tier_for
 from tieredcache.remote import reader_for
 from tieredcache.remote.failures import packages_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from django.core.cache.backends.base import BaseCache
 
     from tieredcache.config.registry import Tier
     from tieredcache.remote import Reader
@@ -37,7 +40,7 @@ class _OfRemote:
 _SETTINGS: Final = {"key_prefix": "KEY_PREFIX", "version": "VERSION", "key_func": "KEY_FUNCTION"}
 
 
-class RemoteKeys(BaseCache):
+class RemoteKeys(GetOrSet):
     """Knows the remote, and under which key each entry is kept.
 
     Two pairs of key and version have the same local key exactly where they have the same remote key. Most keys are strings
@@ -45,6 +48,7 @@ class RemoteKeys(BaseCache):
     that a hit has nothing to format. All others are made by the remote, for every read.
     """
 
+    _handler: Any = None
     key_prefix: Any = _OfRemote("key_prefix")
     version: Any = _OfRemote("version")
     key_func: Any = _OfRemote("key_func")
@@ -64,15 +68,11 @@ class RemoteKeys(BaseCache):
         """The remote backend of this thread or task. Asked for each time: a remote need not be safe to share."""
         if caches.settings.get(self._location) is self._tier.remote_settings:
             return caches[self._location]
-        remote: BaseCache = self._held_remotes()[self._location]
+        # CACHES is overridden, and this instance still held: it goes on with the settings that it was made in.
+        if self._handler is None:
+            self._handler = CacheHandler(self._settings)
+        remote: BaseCache = self._handler[self._location]
         return remote
-
-    def _held_remotes(self) -> Any:
-        """The caches of the settings that this instance was made in: ``CACHES`` is overridden, and it is still held."""
-        handler = vars(self).get("_handler")
-        if handler is None:
-            handler = self._handler = CacheHandler(self._settings)
-        return handler
 
     def make_key(self, key: Any, version: Any = None) -> str:
         """The remote's key for ``(key, version)``, as its backend makes it."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from tieredcache.backends.get_or_set import Request
 from tieredcache.backends.lru_keys import StoreKeys
 from tieredcache.local.entries import FOREVER, MISSING, NEVER, BareEntry
 from tieredcache.local.stats import Stats
@@ -100,16 +99,12 @@ class LRUCache(StoreKeys):
         entry = self._store.index.get(self.local_key(key, version))
         return entry is not None and entry.deadline > clock()
 
-    def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
+    def _store_own(self, *computed: Any) -> bool:
+        with self._store.lock:
+            return super()._store_own(*computed)
 
-        A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most.
-        """
-        return Request(self, _always, _never, self._store.lock, key, default, timeout, version).answer()
-
-    async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        return await Request(self, _always, _never, self._store.lock, key, default, timeout, version).aanswer()
+    async def _astore_own(self, *computed: Any) -> bool:
+        return self._store_own(*computed)
 
     # --- what is made of a value, such as the index of a lookup table ---
 
@@ -262,14 +257,6 @@ class LRUCache(StoreKeys):
         if timeout is None:
             return FOREVER
         return clock() + timeout if timeout > 0 else NEVER
-
-
-def _always(*_: Any) -> bool:
-    return True
-
-
-def _never() -> bool:
-    return False
 
 
 def _inline(name: str) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.cache.backends.base import BaseCache, default_key_func
 from lru import LRU
 
+from tieredcache.backends.get_or_set import GetOrSet
 from tieredcache.config.options import read_lru_options
 from tieredcache.local.entries import BareEntry
 from tieredcache.local.inflight import Inflight
@@ -38,7 +39,7 @@ _stores: Final[dict[str, SharedStore]] = {}
 _max_entries: Final[dict[str, int]] = {}  # by the settings that an instance was given
 
 
-class StoreKeys(BaseCache):
+class StoreKeys(GetOrSet):
     """Knows the store of its ``LOCATION``, and under which key each entry is kept.
 
     Keys of the default version that are strings are the store's own, where prefix, version and key function are those of the

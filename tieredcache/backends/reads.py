@@ -33,7 +33,7 @@ class RemoteReads(RemoteWrites):
             ask = tier.reader.exists if exists else tier.reader.get  # type: ignore[union-attr]
             answer = ask(remote, read.key, read.version, ttl=read.timeout > 0)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answer
-            return self._failed(read, error)
+            return self._failed([read], error)[0]
         return self._keep(read, answer)
 
     async def _afetch(self, read: Read, *, exists: bool = False) -> Any:
@@ -47,14 +47,14 @@ class RemoteReads(RemoteWrites):
             ask = reader.aexists if exists else reader.aget
             answer = await ask(remote, read.key, read.version, ttl=read.timeout > 0)
         except BaseException as error:  # noqa: BLE001 - as above
-            return self._failed(read, error)
+            return self._failed([read], error)[0]
         return self._keep(read, answer)
 
     def _fetch_many(self, reads: list[Read], version: Any) -> list[Any]:
         tier, remote = self._tier, self._reached()
         if tier.circuit.failing:
             if tier.has_servers:
-                return self._one_by_one(reads)  # some of the servers may be down, and others not
+                return [self._fetch(read) for read in reads]  # some of the servers may be down, and others not
             if instead := self._held_back(*reads):
                 return instead
         ttl = any(read.timeout > 0 for read in reads)
@@ -62,12 +62,9 @@ class RemoteReads(RemoteWrites):
             answers = tier.reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)  # type: ignore[union-attr]
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
             if tier.has_servers and is_remote_error(error, tier.packages):
-                return self._one_by_one(reads)  # that shows which server it was
-            return self._all_failed(reads, error)
+                return [self._fetch(read) for read in reads]  # that shows which server it was
+            return self._failed(reads, error)
         return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
-
-    def _one_by_one(self, reads: list[Read]) -> list[Any]:
-        return [self._fetch(read) for read in reads]
 
     async def _afetch_many(self, reads: list[Read], version: Any) -> list[Any]:
         tier, remote = self._tier, self._reached()
@@ -80,7 +77,7 @@ class RemoteReads(RemoteWrites):
         try:
             answers = await reader.aget_many(remote, [read.key for read in reads], version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - as above
-            return self._all_failed(reads, error)
+            return self._failed(reads, error)
         return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
 
     # --- what comes of a remote read ---
@@ -96,26 +93,10 @@ class RemoteReads(RemoteWrites):
         tier.circuit.succeeded(server)
         return tier.keep(read, value, ttl)
 
-    def _failed(self, read: Read, error: BaseException) -> Any:
-        """What stands in for the answer of a remote that has failed; raises ``error`` where nothing does."""
-        self._report(read, error)
-        ignore = isinstance(error, Swallowed) or self._tier.options.ignore_errors
-        value = self._tier.without_remote(read.local_key, accepts, ignore=ignore)
-        if value is UNKNOWN:
-            raise error
-        return value
-
-    def _all_failed(self, reads: list[Read], error: BaseException) -> list[Any]:
-        self._report(reads[0], error)
-        ignore = isinstance(error, Swallowed) or self._tier.options.ignore_errors
-        values = [self._tier.without_remote(read.local_key, accepts, ignore=ignore) for read in reads]
-        if any(value is UNKNOWN for value in values):
-            raise error
-        return values
-
-    def _report(self, read: Read, error: BaseException) -> None:
-        """Tell the circuit; raises ``error`` where it is not that the remote has failed."""
-        tier, server = self._tier, self._server(read)
+    def _failed(self, reads: list[Read], error: BaseException) -> list[Any]:
+        """What stands in for the answers of a remote that has failed; raises ``error`` where nothing does."""
+        tier, read = self._tier, reads[0]
+        server = self._server(read)
         if not is_remote_error(error, tier.packages):
             tier.circuit.ended(server, read.local_key)
             raise error
@@ -124,6 +105,11 @@ class RemoteReads(RemoteWrites):
             tier.circuit.failed(server, read.local_key, read.started, error)
         else:
             tier.circuit.ended(server, read.local_key)
+        ignore = isinstance(error, Swallowed) or tier.options.remote_errors == "ignore"
+        values = [tier.without_remote(read.local_key, accepts, ignore=ignore) for read in reads]
+        if any(value is UNKNOWN for value in values):
+            raise error
+        return values
 
     def _held_back(self, *reads: Read) -> list[Any] | None:
         """What stands in for the answers, where the circuit, which is not closed, does not let these reads be sent together.
@@ -141,7 +127,7 @@ class RemoteReads(RemoteWrites):
         """What stands in for one answer; ``UNKNOWN``: the copy has gone this moment or does not decode, so ask."""
         tier, server = self._tier, self._server(read)
         down = tier.circuit.is_open(server)
-        ignore = down and (tier.circuit.swallows(server) or tier.options.ignore_errors)
+        ignore = down and (tier.circuit.swallows(server) or tier.options.remote_errors == "ignore")
         value = tier.without_remote(read.local_key, accepts, ignore=ignore)
         if value is UNKNOWN and down:
             raise tier.circuit.error(server)
@@ -155,9 +141,11 @@ class RemoteReads(RemoteWrites):
         server = self._reader().server(self.remote, key, version) if tier.has_servers else WHOLE
         return not tier.circuit.is_open(server)
 
-    def _threaded(self) -> bool:
-        """Whether the remote has no async writes of its own: then sync ones are called in Django's thread."""
-        return getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd
+    async def _astore_own(self, *computed: Any) -> bool:
+        if getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd:  # it calls add() in Django's thread
+            # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait.
+            return await sync_to_async(self._store_own)(*computed)
+        return await super()._astore_own(*computed)
 
     def _server(self, read: Read) -> Hashable:
         return self._reader().server(self.remote, read.key, read.version) if self._tier.has_servers else WHOLE

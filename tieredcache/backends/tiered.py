@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.utils.safestring import SafeString
 
-from tieredcache.backends.get_or_set import Request
 from tieredcache.backends.local import Local
 from tieredcache.backends.passthrough import pass_through
 from tieredcache.backends.reads import RemoteReads
@@ -184,18 +181,6 @@ class TieredCache(RemoteReads):
             if value is UNKNOWN and asked is None:
                 reads[local_key] = self._tier.begin(key, version, local_key)
         return plan, reads
-
-    def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
-
-        A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
-        what it raises.
-        """
-        return Request(self, self._stores, self._threaded, nullcontext(), key, default, timeout, version).answer()
-
-    async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
-        """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        return await Request(self, self._stores, self._threaded, nullcontext(), key, default, timeout, version).aanswer()
 
     # --- what is made of a local copy, such as the index of a lookup table ---
 

@@ -97,7 +97,7 @@ class RemoteWrites(RemoteKeys):
         self._reader()
         if is_remote_error(error, tier.packages):
             tier.remote_errors += 1
-            if tier.options.ignore_errors:
+            if tier.options.remote_errors == "ignore":
                 tier.circuit.write_ignored(error)
                 if isinstance(instead, Exception):
                     raise type(instead)(f"{instead}: {describe(error)}") from error
@@ -108,36 +108,30 @@ class RemoteWrites(RemoteKeys):
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set ``key``. ``timeout``: seconds; ``None``: it does not expire. Returns and raises what the remote does."""
-        extra |= self._timeout(timeout)
-        return self._write("set", [key], None, key, value, version=version, **extra)
+        return self._write("set", [key], None, key, value, version=version, **self._timeout(timeout), **extra)
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """As ``set``."""
-        extra |= self._timeout(timeout)
-        return await self._awrite("set", [key], None, key, value, version=version, **extra)
+        return await self._awrite("set", [key], None, key, value, version=version, **self._timeout(timeout), **extra)
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Set ``key`` for ``timeout`` seconds, as ``set`` does, unless it exists; whether it was set."""
-        extra |= self._timeout(timeout)
-        added: bool = self._write("add", [key], False, key, value, version=version, **extra)
+        added: bool = self._write("add", [key], False, key, value, version=version, **self._timeout(timeout), **extra)
         return added
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
-        extra |= self._timeout(timeout)
-        added: bool = await self._awrite("add", [key], False, key, value, version=version, **extra)
+        added: bool = await self._awrite("add", [key], False, key, value, version=version, **self._timeout(timeout), **extra)
         return added
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists."""
-        extra |= self._timeout(timeout)
-        touched: bool = self._write("touch", [key], False, key, version=version, **extra)
+        touched: bool = self._write("touch", [key], False, key, version=version, **self._timeout(timeout), **extra)
         return touched
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``touch``."""
-        extra |= self._timeout(timeout)
-        touched: bool = await self._awrite("touch", [key], False, key, version=version, **extra)
+        touched: bool = await self._awrite("touch", [key], False, key, version=version, **self._timeout(timeout), **extra)
         return touched
 
     def delete(self, key: Any, version: Any = None, **extra: Any) -> bool:
@@ -164,15 +158,15 @@ class RemoteWrites(RemoteKeys):
 
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys for ``timeout`` seconds; the list of those that could not be set, where the remote tells."""
-        extra |= self._timeout(timeout)
-        return self._write("set_many", list(data), list(data), data, version=version, **extra)
+        return self._write("set_many", list(data), list(data), data, version=version, **self._timeout(timeout), **extra)
 
     async def aset_many(
         self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
     ) -> Any:
         """As ``set_many``."""
-        extra |= self._timeout(timeout)
-        return await self._awrite("set_many", list(data), list(data), data, version=version, **extra)
+        return await self._awrite(
+            "set_many", list(data), list(data), data, version=version, **self._timeout(timeout), **extra
+        )
 
     def delete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """Delete many keys."""

@@ -28,13 +28,19 @@ class Aliases:
     mistakes: dict[str, Mistake] = field(default_factory=dict)
 
 
-def backend_of(alias: Any) -> type:
-    """The class that ``BACKEND`` of ``alias`` names; ``object`` where it names none, which Django reports."""
+def class_at(path: Any) -> type:
+    """The class that a setting names; ``object`` where it names none, which Django reports."""
     try:
-        found = import_string(caches.settings[alias]["BACKEND"])
+        found = import_string(path)
     except Exception:  # noqa: BLE001 - a module that is being imported may raise anything
         return object
     return found if isinstance(found, type) else object
+
+
+def backend_of(alias: Any) -> type:
+    """The class of the backend of ``alias``."""
+    config: Any = caches.settings[alias]
+    return class_at(config.get("BACKEND") if isinstance(config, dict) else None)
 
 
 def read_aliases() -> Aliases:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
-from django.utils.module_loading import import_string
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.checks.aliases import class_at, read_aliases
 from tieredcache.config.options import Mistake
 from tieredcache.middleware import ReadYourWritesMiddleware, clock_margin, cookie_name
 
@@ -25,18 +24,10 @@ _HEADERS: Final = "views.decorators.cache.cache_header."
 _SETTINGS: Final = {"TIEREDCACHE_COOKIE_NAME": cookie_name, "TIEREDCACHE_CLOCK_MARGIN": clock_margin}
 
 
-def _class_of(path: object) -> type:
-    try:
-        found = import_string(path)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - Django reports it
-        return object
-    return found if isinstance(found, type) else object
-
-
 def check_middleware(**_: Any) -> list[CheckMessage]:
     """The place of ``ReadYourWritesMiddleware`` in ``MIDDLEWARE``, and its settings."""
     paths = settings.MIDDLEWARE
-    classes = [_class_of(path) for path in paths]
+    classes = [class_at(path) for path in paths]
     place = next((index for index, found in enumerate(classes) if issubclass(found, ReadYourWritesMiddleware)), None)
     messages = list(_check_settings(listed=place is not None))
     # Those that answer from the cache on the way in. UpdateCacheMiddleware only writes, and only what a GET returned.
@@ -74,7 +65,7 @@ def _check_settings(*, listed: bool) -> Iterator[CheckMessage]:
 def check_pages(**_: Any) -> list[CheckMessage]:
     """Whether the per-site cache hands one response object to many visitors."""
     kinds = FetchFromCacheMiddleware, UpdateCacheMiddleware
-    if not any(issubclass(_class_of(path), kinds) for path in settings.MIDDLEWARE):
+    if not any(issubclass(class_at(path), kinds) for path in settings.MIDDLEWARE):
         return []  # cache_page names its alias in a view, where no check can see it
     aliases, alias = read_aliases(), settings.CACHE_MIDDLEWARE_ALIAS
     options = aliases.tiered.get(alias)

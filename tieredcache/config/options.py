@@ -33,7 +33,7 @@ class TieredOptions:
     share_values: bool | tuple[str, ...] = False
     stale_while_revalidate: float = 0
     stale_if_error: float = 0
-    ignore_errors: bool = False
+    remote_errors: str = "raise"
     retry_after: float = 1
     timed_prefixes: tuple[str, ...] = field(init=False)  # those of local_timeouts
 
@@ -182,10 +182,10 @@ def _share_values(value: object, option: str, complaint: Complaint) -> bool | tu
     return tuple(_prefix(prefix, option, complaint, remedy) for prefix in value)
 
 
-def _remote_errors(value: object, option: str, complaint: Complaint) -> bool:
+def _remote_errors(value: Any, option: str, complaint: Complaint) -> str:
     if value not in ("raise", "ignore"):  # a tuple, because what is no string need not be hashable
         complaint.raise_(option, value, 'neither "raise" nor "ignore"', 'Set it to "raise" or "ignore".')
-    return value == "ignore"
+    return str(value)
 
 
 _TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
@@ -200,8 +200,6 @@ _TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "REMOTE_ERRORS": _remote_errors,
     "RETRY_AFTER": Number("seconds between attempts"),
 }
-# Where the field is not named as the option is.
-_FIELDS: Final = {"REMOTE_ERRORS": "ignore_errors"}
 _LRU: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
     "CULL_FREQUENCY": Number("accepted and of no effect", whole=True),
@@ -222,10 +220,7 @@ def _read(
         fault = f"OPTIONS is of type {type(options).__name__}, not a dict"  # not quoted: a password may be in it
         raise Mistake(fault, "Set it to a dict.", complaint.where(), "OPTIONS")
     known_only(options, parsers, "OPTIONS", complaint)
-    return {
-        _FIELDS.get(name, name.lower()): parsers[name](value, f"OPTIONS[{name!r}]", complaint)
-        for name, value in options.items()
-    }
+    return {name.lower(): parsers[name](value, f"OPTIONS[{name!r}]", complaint) for name, value in options.items()}
 
 
 def read_tiered_options(params: Mapping[str, Any], complaint: Complaint) -> TieredOptions:

@@ -38,12 +38,13 @@ class Tier(LocalTier):
         self.has_servers: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
-        self.family: list[weakref.ref[Tier]] = next((other.family for other in _living() if self._is_like(other)), [])
+        living = [other for held in _made.valuerefs() if (other := held()) is not None]
+        alike = [
+            other for other in living if other.remote_alias == location and other.remote_settings is self.remote_settings
+        ]
+        self.family: list[weakref.ref[Tier]] = alike[0].family if alike else []
         self.family.append(weakref.ref(self, self.family.remove))
         _made[id(self)] = self
-
-    def _is_like(self, other: Tier) -> bool:
-        return self.remote_alias == other.remote_alias and self.remote_settings is other.remote_settings
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -83,10 +84,6 @@ def siblings(tier: Tier) -> list[Tier]:
     Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
     """
     return [other for held in tier.family if (other := held()) is not None]
-
-
-def _living() -> list[Tier]:
-    return [tier for held in _made.valuerefs() if (tier := held()) is not None]
 
 
 def check_location(backend: type, location: Any, complaint: Complaint) -> None:

@@ -44,7 +44,8 @@ logger: logging.Logger = logging.getLogger("tieredcache")
 _computing: ContextVar[Computation | None] = ContextVar("tieredcache_computing", default=None)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -80,7 +81,7 @@ class Computation:
         self._waiting: list[Callable[[], object]] = []
         self.outer: Computation | None = _current()
         self.thread: int = threading.get_ident()
-        self.loop: asyncio.AbstractEventLoop | None = _running_loop()
+        self.loop: asyncio.AbstractEventLoop | None = running_loop()
 
     def starts(self) -> None:
         """From here on, whatever the calling code waits for, it is not another computation."""
@@ -214,7 +215,7 @@ class Inflight:
         for computation in self.under_way.copy():
             if (keys is None or computation.key in keys) and not _is_own(computation):
                 computation.forgotten = True
-                if waits and computation.storing and not (sync and (_running_loop() or not _goes_on(computation))):
+                if waits and computation.storing and not (sync and (running_loop() or not _goes_on(computation))):
                     storing.append(computation)
         return storing
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import hashlib
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from asgiref.sync import async_to_sync
 from django.db.models import QuerySet
 from django.db.models.query import ValuesIterable
+
+from tieredcache.local.inflight import running_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,7 +83,7 @@ class Source:
     def _awaited(self, found: Any) -> Any:
         if isinstance(found, QuerySet) or not (inspect.isawaitable(found) or hasattr(found, "__aiter__")):
             return found
-        if in_event_loop():
+        if running_loop():
             getattr(found, "close", lambda: None)()  # a coroutine that is not awaited warns
             raise RuntimeError(f"{self.name}: its source is async, and so is the caller: await aget() or areload()")
         return async_to_sync(_collect)(found)
@@ -125,15 +126,6 @@ class Source:
             problem = f"{self._key!r} is a {type(key).__name__} in one row, which cannot be looked up: {key!r}"
             raise TypeError(f"{self.name}: {problem}") from None
         return key
-
-
-def in_event_loop() -> bool:
-    """Whether an event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 async def _collect(found: Any) -> Any:

@@ -19,9 +19,9 @@ from django.core.signals import setting_changed
 from tieredcache.backends import TieredCache
 from tieredcache.freshness import accepts_once
 from tieredcache.local.entries import NEVER
-from tieredcache.local.inflight import wait
+from tieredcache.local.inflight import running_loop, wait
 from tieredcache.lookups.load import HOLD, Known, Load, bind, put
-from tieredcache.lookups.source import Source, in_event_loop
+from tieredcache.lookups.source import Source
 from tieredcache.remote.failures import describe
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
             # What was read was not added either, perhaps because there is an entry that does not decode.
             return self._write(cache, own, entry, asked_at) if own.stores() else self._index(entry) or {}
         except Exception as error:
-            if own.error is not error or known is None or in_event_loop():
+            if own.error is not error or known is None or running_loop() is not None:
                 raise
             if not known.failing:
                 name, cause = self._source.name, describe(error)

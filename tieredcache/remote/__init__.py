@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from tieredcache.remote.reader import Reader
+from tieredcache.remote.redis import pipelined_reader_for
 
 if TYPE_CHECKING:
     from django.core.cache.backends.base import BaseCache
@@ -15,10 +15,4 @@ __all__ = ["Reader", "reader_for"]
 
 def reader_for(remote: BaseCache) -> Reader:
     """The reader that knows ``remote`` best."""
-    # Looked up, not imported: where neither module is loaded, the remote cannot be a client of theirs.
-    if {"redis", "valkey"} & sys.modules.keys():
-        from tieredcache.remote.redis import pipelined_reader_for
-
-        if pipelined := pipelined_reader_for(remote):
-            return pipelined
-    return Reader()
+    return pipelined_reader_for(remote) or Reader()

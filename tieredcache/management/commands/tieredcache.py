@@ -85,15 +85,13 @@ def _describe(alias: str) -> dict[str, Any]:
     aliases = read_aliases()
     about: dict[str, Any] = {"backend": caches.settings[alias].get("BACKEND"), "error": None}
     if options := aliases.tiered.get(alias):
-        about["settings"] = asdict(options) | {"local_timeouts": {}, "remote_errors": "raise"}
+        about["settings"] = asdict(options) | {"local_timeouts": {}}
         about["excluded"] = []
         for prefix, seconds in options.local_timeouts:
             if prefix in EXCLUDED_PREFIXES and not seconds:
                 about["excluded"].append(prefix)
             else:
                 about["settings"]["local_timeouts"][prefix] = seconds
-        if about["settings"].pop("ignore_errors"):
-            about["settings"]["remote_errors"] = "ignore"
         del about["settings"]["timed_prefixes"]
         about["staleness_bound_seconds"] = (
             options.longest_timeout and options.longest_timeout + options.stale_while_revalidate
