@@ -99,12 +99,13 @@ def accepts_once(read_at: float) -> bool:
 def _drop_ended() -> None:
     """Drop the demands that have ended by themselves: code that is held up may not get to withdraw its own for long."""
     global _first_end  # noqa: PLW0603 - of the process, as demands are
-    now = clock()
+    now, _first_end = clock(), _FOREVER
     held = [demand for each in demands if (demand := each()) is not None]
     for demand in held:
         if demand.ends <= now:
             demand.withdraw()
-    _first_end = min((demand.ends for demand in held if demand.ends > now), default=_FOREVER)
+    # One that has begun meanwhile may have set it.
+    _first_end = min([_first_end, *[demand.ends for demand in held if demand.ends > now]])
 
 
 @contextmanager

@@ -192,6 +192,7 @@ BESIDES = {
         "local.inflight.running_loop",
         "local.inflight.wait",
         "remote.failures.describe",
+        "remote.failures.time_limits",
     },
     "management": {
         "config.excluded.EXCLUDED_PREFIXES",

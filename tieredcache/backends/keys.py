@@ -8,7 +8,7 @@ from django.core.cache import CacheHandler, caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from tieredcache.backends.get_or_set import GetOrSet
-from tieredcache.config.registry import tier_for
+from tieredcache.config.registry import siblings, tier_for
 from tieredcache.remote import reader_for
 from tieredcache.remote.failures import packages_of
 
@@ -103,7 +103,8 @@ class RemoteKeys(GetOrSet):
         if tier.reader is None:
             remote = self.remote
             reader = reader_for(remote)
-            tier.prefix = reader.prefix(remote)
+            noticed = any(other.reader and not other.prefix for other in siblings(tier))
+            tier.prefix = "" if noticed else reader.prefix(remote)
             tier.has_servers = reader.has_servers(remote)
             tier.packages = packages_of(remote)
             tier.reader = reader  # last: another thread may look at the rest as soon as it is there
@@ -117,8 +118,9 @@ class RemoteKeys(GetOrSet):
         """
         tier, remote = self._tier, self.remote
         if tier.prefix and tier.prefix != f"{remote.key_prefix}:{remote.version}:":
-            tier.prefix = ""
-            tier.forget_all()  # the hit path would go on finding what is kept under the strings themselves
+            for each in siblings(tier):
+                each.prefix = ""
+                each.forget_all()  # the hit path would go on finding what is kept under the strings themselves
         return remote
 
     def _timeout(self, timeout: Any) -> dict[str, Any]:

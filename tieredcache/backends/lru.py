@@ -14,7 +14,7 @@ from tieredcache.local.stats import Stats
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tieredcache.local.inflight import Inflight
+    from tieredcache.local.inflight import Computation, Inflight
 
 
 class LRUCache(StoreKeys):
@@ -99,9 +99,13 @@ class LRUCache(StoreKeys):
         entry = self._store.index.get(self.local_key(key, version))
         return entry is not None and entry.deadline > clock()
 
-    def _store_own(self, *computed: Any) -> bool:
+    def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
+        removed: list[Any] = []
         with self._store.lock:
-            return super()._store_own(*computed)
+            if not own.stores():
+                return own.forgotten
+            self._add(key, value, timeout, version, removed)
+        return True
 
     async def _astore_own(self, *computed: Any) -> bool:
         return self._store_own(*computed)
@@ -189,10 +193,20 @@ class LRUCache(StoreKeys):
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
+        removed: list[Any] = []  # let go when the lock has been released, as everywhere
         with self._store.lock:
-            if self.has_key(key, version):
-                return False
-            self.set(key, value, timeout, version)
+            return self._add(key, value, timeout, version, removed)
+
+    def _add(self, key: Any, value: Any, timeout: Any, version: Any, removed: list[Any]) -> bool:
+        if self.has_key(key, version):
+            return False
+        store, local_key, entry = self._store, self.local_key(key, version), BareEntry()
+        entry.value, entry.deadline = value, self._deadline(timeout)
+        if entry.deadline > NEVER:
+            store.put(local_key, entry, self._max_entries, removed)
+        elif (old := store.index.get(local_key)) is not None:
+            store.discard(local_key, old, removed)
+        store.inflight.forget(local_key)
         return True
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
@@ -211,12 +225,12 @@ class LRUCache(StoreKeys):
         store = self._store
         while True:
             entry = store.index.get(local_key)
-            if entry is None or not entry.deadline > clock():
+            old: Any = getattr(entry, "value", MISSING)  # killed, where another thread clears the store
+            if entry is None or old is MISSING or not entry.deadline > clock():
                 raise ValueError(f"Key {self.make_key(key, version)!r} not found")
-            old = entry.value
             new = old + delta  # the value's own code, so outside the lock
             with store.lock:
-                if store.index.get(local_key) is entry and entry.value is old:
+                if store.index.get(local_key) is entry and getattr(entry, "value", MISSING) is old:
                     entry.value = new
                     if not store.busy:  # amid a change the entry may not be there yet
                         store.lru[local_key] = entry

@@ -32,8 +32,10 @@ def pass_through(remote: object, name: str, before: Callable[[], None], after: C
         before()
         try:
             result = attribute(*args, **kwargs)
-        finally:
             after()
+        except BaseException:  # a time limit, say, that a signal handler has raised in after(): it may be repeated
+            after()
+            raise
         return _await(result, after) if inspect.isawaitable(result) else result
 
     return call
@@ -41,6 +43,9 @@ def pass_through(remote: object, name: str, before: Callable[[], None], after: C
 
 async def _await(result: Awaitable[Any], after: Callable[[], None]) -> Any:
     try:
-        return await result
-    finally:
+        found = await result
         after()
+    except BaseException:  # as above
+        after()
+        raise
+    return found

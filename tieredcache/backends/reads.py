@@ -9,7 +9,7 @@ from django.core.cache.backends.base import BaseCache
 
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.freshness import accepts
-from tieredcache.local.entries import MISSING, UNKNOWN
+from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, is_remote_error, says_down
 from tieredcache.remote.reader import Undecodable
@@ -17,6 +17,7 @@ from tieredcache.remote.reader import Undecodable
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from tieredcache.local.inflight import Computation
     from tieredcache.local.tier import Read
     from tieredcache.remote.reader import Answer
 
@@ -30,7 +31,8 @@ class RemoteReads(RemoteWrites):
         if tier.circuit.failing and (instead := self._held_back(read)):
             return instead[0]
         try:
-            ask = tier.reader.exists if exists else tier.reader.get  # type: ignore[union-attr]
+            reader = tier.reader or self._reader()
+            ask = reader.exists if exists else reader.get
             answer = ask(remote, read.key, read.version, ttl=read.timeout > 0)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answer
             return self._failed([read], error)[0]
@@ -59,7 +61,7 @@ class RemoteReads(RemoteWrites):
                 return instead
         ttl = any(read.timeout > 0 for read in reads)
         try:
-            answers = tier.reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)  # type: ignore[union-attr]
+            answers = self._reader().get_many(remote, [read.key for read in reads], version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
             if tier.has_servers and is_remote_error(error, tier.packages):
                 return [self._fetch(read) for read in reads]  # that shows which server it was
@@ -91,6 +93,11 @@ class RemoteReads(RemoteWrites):
             tier.undecodable(read, tier.remote_alias, value.error)
             return MISSING
         tier.circuit.succeeded(server)
+        if value is EXISTS:
+            tier.remote_hits += 1
+            return value
+        if not tier.prefix and type(read.local_key) is str:  # made before the remote's prefix was found to have changed
+            read.timeout = 0
         return tier.keep(read, value, ttl)
 
     def _failed(self, reads: list[Read], error: BaseException) -> list[Any]:
@@ -141,11 +148,12 @@ class RemoteReads(RemoteWrites):
         server = self._reader().server(self.remote, key, version) if tier.has_servers else WHOLE
         return not tier.circuit.is_open(server)
 
-    async def _astore_own(self, *computed: Any) -> bool:
-        if getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd:  # it calls add() in Django's thread
+    async def _astore_own(self, own: Computation, *computed: Any) -> bool:
+        threaded = getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd  # it calls add() in Django's thread
+        if threaded and own in self.inflight.under_way:
             # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait.
-            return await sync_to_async(self._store_own)(*computed)
-        return await super()._astore_own(*computed)
+            return await sync_to_async(self._store_own)(own, *computed)
+        return await super()._astore_own(own, *computed)
 
     def _server(self, read: Read) -> Hashable:
         return self._reader().server(self.remote, read.key, read.version) if self._tier.has_servers else WHOLE

@@ -94,7 +94,6 @@ class TieredCache(RemoteReads):
         """Whether ``key`` exists: where no local copy tells, the remote does, and no value is read or kept."""
         read, value = self._look(key, version)
         if read is not None:
-            read.timeout = 0
             value = self._fetch(read, exists=True)
         return value is not MISSING
 
@@ -102,7 +101,6 @@ class TieredCache(RemoteReads):
         """As ``has_key``."""
         read, value = self._look(key, version)
         if read is not None:
-            read.timeout = 0
             value = await self._afetch(read, exists=True)
         return value is not MISSING
 

@@ -38,13 +38,12 @@ class RemoteWrites(RemoteKeys):
         """
         remote, local_keys = self._reached(), self._local_keys(keys, extra)
         self._overtake(local_keys)
-        result = None
         try:
             result = getattr(remote, name)(*args, **extra)
-        except Exception as error:  # noqa: BLE001 - raised there, where it is not to be ignored
-            return self._ignored(error, instead)
-        finally:
             self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+        except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _forget too
+            self._forget(keys, local_keys)
+            return self._ignored(error, instead)
         return result
 
     async def _awrite(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
@@ -52,13 +51,12 @@ class RemoteWrites(RemoteKeys):
         remote, local_keys = self._reached(), self._local_keys(keys, extra)
         if storing := self._overtaken(local_keys, sync=False):
             await await_(*storing, seconds=STORING)
-        result = None
         try:
             result = await remote_async(remote, name)(*args, **extra)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._ignored(error, instead)
-        finally:
             self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._forget(keys, local_keys)
+            return self._ignored(error, instead)
         return result
 
     def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any]) -> list[Any] | None:
@@ -92,7 +90,7 @@ class RemoteWrites(RemoteKeys):
                     bound = max((options.timeout_for(str(key)) for key in keys), default=0)
                 note_write(bound + options.stale_while_revalidate if bound else 0)
 
-    def _ignored(self, error: Exception, instead: Any) -> Any:
+    def _ignored(self, error: BaseException, instead: Any) -> Any:
         tier = self._tier
         self._reader()
         if is_remote_error(error, tier.packages):

@@ -38,13 +38,8 @@ class Tier(LocalTier):
         self.has_servers: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
-        living = [other for held in _made.valuerefs() if (other := held()) is not None]
-        alike = [
-            other for other in living if other.remote_alias == location and other.remote_settings is self.remote_settings
-        ]
-        self.family: list[weakref.ref[Tier]] = alike[0].family if alike else []
+        self.family: list[weakref.ref[Tier]] = _families.setdefault((location, id(self.remote_settings)), [])
         self.family.append(weakref.ref(self, self.family.remove))
-        _made[id(self)] = self
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -53,8 +48,8 @@ class Tier(LocalTier):
 
 
 _tiers: Final[dict[tuple[Any, ...], Tier]] = {}
-_made: Final[weakref.WeakValueDictionary[int, Tier]] = weakref.WeakValueDictionary()
-"""All of them, by id; no WeakSet, which cannot be gone through while another thread makes one."""
+_families: Final[dict[tuple[str, int], list[weakref.ref[Tier]]]] = {}
+"""By the alias of the remote, and the id of its settings, which the tiers hold."""
 
 
 def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
@@ -123,6 +118,9 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
             given = any(config.get("OPTIONS") is tier.given for config in now.values())
             if not given or now.get(tier.remote_alias) is not tier.remote_settings:
                 _tiers.pop(name, None)
+        for remote, family in list(_families.items()):
+            if not family:
+                _families.pop(remote, None)
 
 
 setting_changed.connect(_settings_changed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pickle import loads
+from pickle import PickleError, loads
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -30,6 +30,25 @@ MISSING: Final = _Sentinel("MISSING")
 
 UNKNOWN: Final = _Sentinel("UNKNOWN")
 """The local tier cannot answer: ask the remote tier."""
+
+EXISTS: Final = _Sentinel("EXISTS")
+"""The remote tier has such a key; its value was not asked for."""
+
+VALUE_ERRORS: Final = (
+    PickleError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a value's own code raises when it is pickled or unpickled. A time limit that a signal handler raises may strike
+there, too, and is another: one that is a ``TimeoutError``, and so an ``OSError``, is let through before these."""
 
 
 class BareEntry:
@@ -107,7 +126,9 @@ class Entry(BareEntry):
         if self.until + stale > now:
             try:
                 return self.value if self.unpack is None else self.unpack(self.value)
-            except Exception:  # noqa: BLE001 - forgotten meanwhile, or its class has changed since it was pickled
+            except TimeoutError:
+                raise
+            except VALUE_ERRORS:  # forgotten meanwhile, or its class has changed since it was pickled
                 self.kill()
         return UNKNOWN
 

@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from lru import LRU
@@ -71,6 +72,9 @@ class Store(Generic[Kept]):
             old = index.get(key)
             if old is not None:
                 removed += old, old.kill()
+                # First: a change that is cut in two must not leave in lru what is in index no more. Not pop(): it counts.
+                with suppress(KeyError):
+                    del lru[key]
             index[key] = entry
             while len(index) > capacity and (last := lru.peek_last_item()):
                 self._unlink(last, removed)

@@ -22,7 +22,7 @@ import random
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, absent, unpickle
+from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, VALUE_ERRORS, Entry, absent, unpickle
 from tieredcache.local.immutable import is_immutable
 from tieredcache.local.inflight import Inflight
 from tieredcache.local.stats import Stats
@@ -228,7 +228,9 @@ class LocalTier(Store[Entry]):
             return Entry(value, None, read.started, expires)
         try:
             return Entry(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), unpickle, read.started, expires)
-        except Exception:  # noqa: BLE001 - whatever the value's own code raises: it is returned, not kept
+        except TimeoutError:
+            raise
+        except VALUE_ERRORS:  # it is returned, and not kept
             return None
 
     def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:

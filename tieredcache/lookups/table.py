@@ -22,7 +22,7 @@ from tieredcache.local.entries import NEVER
 from tieredcache.local.inflight import running_loop, wait
 from tieredcache.lookups.load import HOLD, Known, Load, bind, put
 from tieredcache.lookups.source import Source
-from tieredcache.remote.failures import describe
+from tieredcache.remote.failures import describe, time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
@@ -222,7 +222,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
             # What was read was not added either, perhaps because there is an entry that does not decode.
             return self._write(cache, own, entry, asked_at) if own.stores() else self._index(entry) or {}
         except Exception as error:
-            if own.error is not error or known is None or running_loop() is not None:
+            if own.error is not error or known is None or running_loop() is not None or isinstance(error, time_limits()):
                 raise
             if not known.failing:
                 name, cause = self._source.name, describe(error)

@@ -58,8 +58,21 @@ _MISTAKES: Final = (
     ("django_redis.exceptions", "CompressorError"),
     ("django_valkey.exceptions", "CompressorError"),
 )
-# What a backend raises of its own where a stored value does not decode.
-_UNDECODABLE: Final = (("django_cachex.exceptions", "SerializerError"),)
+# What backends, serializers and compressors raise of their own where a stored value does not decode.
+_UNDECODABLE: Final = (
+    ("django_cachex.exceptions", "SerializerError"),
+    ("django_redis.exceptions", "CompressorError"),
+    ("django_valkey.exceptions", "CompressorError"),
+    ("msgpack.exceptions", "UnpackException"),
+    ("lzma", "LZMAError"),
+    ("zlib", "error"),
+    ("zstandard", "ZstdError"),
+    ("compression.zstd", "ZstdError"),
+    ("django.core.signing", "BadSignature"),
+    ("cryptography.fernet", "InvalidToken"),
+)
+# What ends a task that takes too long, and is no error of anything that it calls.
+_TIME_LIMITS: Final = (("billiard.exceptions", "SoftTimeLimitExceeded"), ("rq.timeouts", "BaseTimeoutException"))
 _NONE: Final[frozenset[str]] = frozenset()
 _MEMCACHED: Final = frozenset({"pymemcache", "pylibmc"})
 _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
@@ -174,6 +187,11 @@ def outage_class(kind: type[BaseException]) -> type[RemoteOutage]:
 def undecodable_errors() -> tuple[type[Exception], ...]:
     """The classes of error by which backends say that a stored value does not decode."""
     return tuple(kind for kind in _loaded(_UNDECODABLE) if issubclass(kind, Exception))
+
+
+def time_limits() -> tuple[type[BaseException], ...]:
+    """The classes of what Celery and RQ raise in a task that takes too long."""
+    return _loaded(_TIME_LIMITS)
 
 
 def _loaded(names: Iterable[tuple[str, str]]) -> tuple[type[BaseException], ...]:

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_key_func
 from django.core.cache.backends.memcached import PyMemcacheCache
 
-from tieredcache.local.entries import MISSING
+from tieredcache.local.entries import EXISTS, MISSING
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
 
@@ -128,12 +128,12 @@ class Reader:
         ]
 
     def exists(self, remote: BaseCache, key: Any, version: Any, *, ttl: bool = False) -> Answer:
-        """``True`` or ``MISSING``: unlike a read this works for what does not decode, such as the value of a lock."""
-        return (True, None) if remote.has_key(key, version=version) else _missing(remote, key, version)
+        """``EXISTS`` or ``MISSING``: unlike a read this works for what does not decode, such as the value of a lock."""
+        return (EXISTS, None) if remote.has_key(key, version=version) else _missing(remote, key, version)
 
     async def aexists(self, remote: BaseCache, key: Any, version: Any, *, ttl: bool = False) -> Answer:
         """As ``exists``, by the remote's own async method."""
-        return (True, None) if await remote.ahas_key(key, version=version) else _missing(remote, key, version)
+        return (EXISTS, None) if await remote.ahas_key(key, version=version) else _missing(remote, key, version)
 
     async def aget(self, remote: BaseCache, key: Any, version: Any, *, ttl: bool = True) -> Answer:
         """As ``get``, by the remote's own async methods; not called where there are none."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
-from tieredcache.local.entries import MISSING
+from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS
 from tieredcache.remote.circuit import WHOLE
-from tieredcache.remote.failures import Swallowed
+from tieredcache.remote.failures import Swallowed, undecodable_errors
 from tieredcache.remote.reader import Reader, Undecodable
 
 if TYPE_CHECKING:
@@ -103,8 +103,10 @@ def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
         return MISSING, None
     try:
         decoded = decode(value)
-    except Exception as error:  # noqa: BLE001 - a serializer may raise anything; what it cannot read is no answer
-        return Undecodable(error), None
+    except Exception as error:
+        if isinstance(error, TimeoutError) or not isinstance(error, (*VALUE_ERRORS, *undecodable_errors())):
+            raise  # a time limit, say
+        return Undecodable(error), None  # it cannot be read, and so is no answer
     if pttl == -1:
         return decoded, None  # does not expire
     # -2: gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
@@ -128,7 +130,7 @@ class DjangoReader(PipelinedReader):
 class ClientReader(PipelinedReader):
     """django-redis and django-valkey, which are built alike."""
 
-    def __init__(self, interrupted: Callable[..., Exception], errors: tuple[type[Exception], ...]) -> None:
+    def __init__(self, interrupted: Any, errors: tuple[type[Exception], ...]) -> None:
         self._interrupted = interrupted
         self._errors = errors
 
@@ -140,6 +142,15 @@ class ClientReader(PipelinedReader):
         client = remote.client
         names = [client.make_key(key, version=version) for key in keys]
         return client.get_client(write=False), names, client.decode
+
+    def exists(self, remote: Any, key: Any, version: Any, *, ttl: bool = False) -> Answer:
+        if not remote._ignore_exceptions:
+            return super().exists(remote, key, version)
+        try:
+            found = remote.client.has_key(key, version=version)
+        except self._interrupted as error:
+            raise Swallowed from error.__cause__ or error
+        return (EXISTS if found else MISSING), None
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
         if not (isinstance(error, self._errors) and remote._ignore_exceptions):
