@@ -325,3 +325,31 @@ def test_an_instance_can_be_copied(make_lru):
     cache = make_lru()
     cache.set("key", 1)
     assert copy.copy(cache).get("key") == 1
+
+
+@pytest.mark.parametrize("write", ["set", "add", "get_or_set"])
+def test_no_destructor_runs_while_the_store_is_locked(write, make_lru):
+    """It may wait for a lock of the application's, whose holder writes to the cache."""
+    cache = make_lru(OPTIONS={"MAX_ENTRIES": 1})
+    free = []
+
+    class Value:
+        def __del__(self):
+            other = threading.Thread(target=lambda: free.append(cache._store.lock.acquire(timeout=0.5)), daemon=True)
+            other.start()
+            other.join()
+
+    cache.set("old", Value())
+    getattr(cache, write)("new", (lambda: 1) if write == "get_or_set" else 1)
+    assert free == [True]
+
+
+def test_incr_of_what_is_cleared_this_moment(make_lru, monkeypatch):
+    """There is no such key, and that is all."""
+    cache = make_lru()
+    cache.set("key", 1)
+    entry = cache._store.index["key"]
+    entry.kill()
+    entry.deadline = float("inf")
+    with pytest.raises(ValueError, match="not found"):
+        cache.incr("key")

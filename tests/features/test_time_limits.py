@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.cost import instructions
 from tests.support.doubles import RemoteDouble
 from tieredcache import fresh, freshness
 from tieredcache.local import inflight
+from tieredcache.lookups import LookupTable
 
 PACKAGE = str(Path(tieredcache.__file__).parent)
 STDLIB = str(Path(threading.__file__).parent)
@@ -311,3 +313,90 @@ def test_a_waiter_is_struck_and_nobody_else_when_a_time_limit_ends_its_wait(cach
         release.set()
     assert other.result() == "computed"
     assert cache.get_or_set("slow", lambda: "another") == "computed"
+
+
+def test_the_old_copy_is_gone_when_a_time_limit_struck_in_a_write(cache):
+    """The remote may have been written, so whoever reads next asks it."""
+    values = iter(range(2000))
+
+    def prepare():
+        cache.set("key", "old")
+        cache.get("key")
+
+    def check(where):
+        assert cache.get("key") == cache.remote.get("key"), where
+
+    strike_everywhere(lambda: cache.set("key", next(values)), check, prepare)
+
+
+class Slow:
+    """Has code of its own run when it is pickled and unpickled; a time limit strikes there, where ``limited`` says so."""
+
+    limited = ""
+
+    def __reduce__(self):
+        Slow.runs("pickled")
+        return unpickled, ()
+
+    @classmethod
+    def runs(cls, where):
+        if cls.limited == where:
+            raise TimeLimit
+
+
+def unpickled():
+    Slow.runs("unpickled")
+    return Slow()
+
+
+@pytest.fixture
+def slow():
+    yield
+    Slow.limited = ""
+
+
+@pytest.mark.parametrize("kind", ["locmem", "django-redis", "django"])
+def test_a_time_limit_is_raised_when_it_strikes_in_a_value(kind, make_cache, slow, caplog):
+    """It is no error of the value: the remote alone raises it too."""
+    cache = make_cache(kind, LOCAL_TIMEOUT=60)
+    cache.set("key", Slow())
+    Slow.limited = "unpickled"
+    for read in (cache.remote.get, cache.get, lambda key: cache.get_many([key])):
+        with pytest.raises(TimeLimit):
+            read("key")
+    Slow.limited = "pickled"
+    with pytest.raises(TimeLimit):
+        cache.get("key")
+    Slow.limited = ""
+    cache.get("key")
+    Slow.limited = "unpickled"
+    with pytest.raises(TimeLimit):
+        cache.get("key")
+    assert not caplog.messages
+    Slow.limited = ""
+    assert type(cache.get("key")) is Slow
+
+
+@pytest.mark.parametrize("backend", ["tiered", "lru"])
+def test_a_time_limit_is_raised_when_it_strikes_in_the_source_of_a_table(backend, make_cache, make_lru, monkeypatch, caplog):
+    """Celery's and RQ's are Exceptions; the rows that are known are for a source that fails."""
+    limits = types.ModuleType("rq.timeouts")
+    limits.BaseTimeoutException = TimeLimit
+    monkeypatch.setitem(sys.modules, "rq.timeouts", limits)
+    make_cache() if backend == "tiered" else make_lru()
+    failure = None
+
+    def source():
+        if failure:
+            raise failure
+        return [{"id": 1}]
+
+    table = LookupTable("table", source, key="id")
+    assert len(table) == 1
+    caches["default"].delete("table")
+    failure = TimeLimit()
+    with pytest.raises(TimeLimit):
+        len(table)
+    failure = OSError()
+    assert len(table) == 1
+    assert len(caplog.messages) == 1

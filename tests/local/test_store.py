@@ -231,3 +231,29 @@ def test_public_names():
     assert TIERED.rpartition(".")[2] in backends.__all__
     for module in (tieredcache, backends):
         assert all(hasattr(module, name) for name in module.__all__)
+
+
+class CutOff(Exception):
+    """What a signal handler raises amid a change."""
+
+
+class Cut(dict):
+    """An index that is struck when something has been set in it."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        raise CutOff
+
+
+def test_a_change_that_is_cut_off_leaves_nothing_in_the_lru_alone():
+    """Where lru-dict alone held an entry, its destructor would run in the middle of the next update."""
+    store, removed = Store(), []
+    store.put("a", entry(1), 2, removed)
+    store.index = Cut(store.index)
+    with pytest.raises(CutOff):
+        store.put("a", entry(2), 2, removed)
+    store.index = dict(store.index)
+    assert all(store.index.get(key) is kept for key, kept in store.lru.items())
+    last = entry(3)
+    assert store.put("a", last, 2, removed)
+    assert store.index["a"] is store.lru["a"] is last

@@ -221,3 +221,26 @@ def test_all_reads_succeed_when_the_server_is_started_at_last():
     print(f"answered again after {seconds:.2f} s")
     assert seconds < RETRY_AFTER + SLACK
     assert lost == 0
+
+
+@pytest.mark.parametrize("swallowed", [False, True], ids=["raised", "swallowed by the remote"])
+def test_a_stale_copy_says_that_the_key_exists(swallowed, make_cache, clock):
+    """As it stands in for the value; and who only asks whether a key exists finds out, too, that the remote is down."""
+    with servers.valkey() as url:
+        cache = make_cache(
+            {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": {"IGNORE_EXCEPTIONS": swallowed}},
+            LOCAL_TIMEOUT=1,
+            JITTER=0,
+            STALE_IF_ERROR=60,
+            RETRY_AFTER=1,
+        )
+        cache.set("key", "value", timeout=None)
+        cache.get("key")
+        clock.move(2)
+        assert cache.has_key("key") is True
+        assert len(cache.local) == 1, "that it exists is no newer value"
+    for _ in range(4):
+        assert cache.has_key("key") is True
+        clock.move(0.6)
+    assert cache.local.in_outage
+    assert cache.get("key") == "value"

@@ -8,6 +8,7 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
+from tests.support.bounded import Run
 from tieredcache.lookups import LookupTable
 
 TIERED = "tieredcache.backends.TieredCache"
@@ -234,3 +235,55 @@ def test_assigning_takes_effect_when_the_cache_is_an_lru_cache(name, values, mod
         return over({"default": config, "same": config}, lambda cache: assigned(cache, name, values, mode))
 
     assert over_backend(LRU) == over_backend("django.core.cache.backends.locmem.LocMemCache")
+
+
+def two_aliases():
+    options = {"LOCAL_TIMEOUT": 3600}
+    return override_settings(
+        CACHES={
+            "default": {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": options},
+            "other": {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": dict(options)},
+            "remote": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": uuid.uuid4().hex},
+        }
+    )
+
+
+@pytest.mark.parametrize("read_before", [True, False])
+def test_all_tiers_over_a_remote_notice_its_prefix(read_before):
+    """What is written through one is forgotten by the others, however their keys were made before."""
+    with two_aliases():
+        one, other = caches["default"], caches["other"]
+        one.set("key", "old")
+        if read_before:
+            assert other.get("key") == "old"
+
+        def in_a_thread():
+            caches["remote"].key_prefix = "tenant"  # of this thread's instance alone
+            caches["default"].get("key")
+
+        Run(in_a_thread).result()
+        assert other.get("key") == "old"
+        one.set("key", "new")
+        assert other.get("key") == "new"
+        one.delete("key")
+        assert other.get("key") is None
+
+
+def test_no_copy_is_kept_under_a_key_that_was_made_before_the_prefix_was_noticed(monkeypatch):
+    """The hit path would go on finding it, whoever asks."""
+    with two_aliases():
+        cache = caches["default"]
+        cache.set("key", "of nobody")
+        begin = cache._tier.begin
+
+        def late(*asked):
+            monkeypatch.undo()
+            caches["remote"].key_prefix = "tenant"
+            cache.get("another")
+            del caches["remote"].key_prefix
+            caches["remote"].key_prefix = ""
+            return begin(*asked)
+
+        monkeypatch.setattr(cache._tier, "begin", late)
+        assert cache.get("key") == "of nobody"
+        assert "key" not in cache._tier.index
