@@ -225,11 +225,13 @@ def test_callers_of_a_cold_source_that_fails_share_its_failure(cache):
     """They do not try it one after the other."""
     calls = []
     ready = threading.Barrier(8)
-    slow = threading.Event()
 
     def source():
         calls.append(1)
-        slow.wait(0.1)  # while the others come
+        end = time.monotonic() + 10
+        while len({own.thread for own in cache.inflight.under_way}) < 8 and time.monotonic() < end:
+            time.sleep(0.001)  # until the others have come
+        time.sleep(0.05)  # and wait
         raise RuntimeError("away")
 
     table = LookupTable("table", source, key="code")

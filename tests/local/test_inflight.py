@@ -273,9 +273,29 @@ def test_a_write_waits_for_what_is_being_stored(flying, begun_elsewhere, keys):
     assert first.forgotten
     flying.leave(first)
     second = begun_elsewhere()
-    assert second.stores() is True
+    assert Run(second.stores).result() is True
     assert flying.overtake(["another key"], sync=True) == []
-    assert flying.overtake(keys, sync=True) == [second]
+    assert flying.overtake(keys, sync=True) == [second.storing] != [None]
+
+
+def test_a_write_does_not_wait_for_what_its_own_thread_stores(flying, begun_elsewhere):
+    """As where a task of the event loop stores that this thread runs."""
+    other = begun_elsewhere()
+    assert other.stores() is True
+    assert flying.overtake(["key"], sync=True) == []
+    assert flying.overtake(["key"], sync=False) == [other.storing] != [None], "a task can wait for it"
+
+
+def test_writes_wait_for_a_thread_that_stores_though_its_task_has_been_cancelled(flying, begun_elsewhere):
+    """Until it has stored the value; and then nothing of it is left behind."""
+    own = begun_elsewhere()
+    Run(own.stores).result()
+    flying.leave(own)
+    (step,) = flying.overtake(["key"], sync=True)
+    assert not wait(step, seconds=0.01)
+    flying.stored(own)
+    assert wait(step, seconds=0.01)
+    assert flying.under_way == set()
 
 
 def test_code_that_outlives_a_computation_is_no_part_of_it(flying, begun_elsewhere):

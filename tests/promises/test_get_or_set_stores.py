@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.cache.backends.locmem import LocMemCache
 
 from tests.support.bounded import Run
 from tests.support.doubles import RemoteDouble
@@ -140,3 +142,75 @@ def test_an_lru_cache_stores_nothing_older_than_a_delete(make_lru, forget):
     leave.set()
     assert older.result() == "older"
     assert cache.get("key") is None
+
+
+async def in_request(view):
+    """As Django's handler does it: sync code of two requests runs in two threads, for one event loop."""
+    async with ThreadSensitiveContext():
+        return await view()
+
+
+ASYNC_OR_SYNC = {
+    "async": lambda cache: cache.aget_or_set("key", lambda: "older"),
+    "sync": lambda cache: sync_to_async(cache.get_or_set)("key", lambda: "older"),
+}
+
+
+@pytest.fixture
+def threaded(make_cache, monkeypatch):
+    """A cache whose remote has no async methods of its own, and whose next ``add`` takes a while."""
+    cache = make_cache()
+    arrived, first = threading.Event(), [True]
+    add = LocMemCache.add
+
+    def late(*args, **kwargs):
+        if first.pop() if first else False:
+            arrived.set()
+            time.sleep(0.2)  # the time of a network; shorter than a write waits
+        return add(*args, **kwargs)
+
+    monkeypatch.setattr(LocMemCache, "add", late)
+    return cache, arrived
+
+
+async def until_set(event):
+    while not event.is_set():
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("computes", ASYNC_OR_SYNC.values(), ids=ASYNC_OR_SYNC)
+@pytest.mark.parametrize("deletes", ["in a sync view", "in an async view", "by adelete"])
+def test_a_delete_of_another_request_waits_for_an_older_value_that_is_being_stored(threaded, computes, deletes):
+    """Whichever of them is sync, and though both belong to one event loop."""
+    cache, arrived = threaded
+
+    async def delete():
+        await until_set(arrived)
+        if deletes == "in an async view":
+            cache.delete("key")
+        else:
+            await (sync_to_async(cache.delete)("key") if deletes == "in a sync view" else cache.adelete("key"))
+
+    async def work():
+        await asyncio.gather(in_request(lambda: computes(cache)), in_request(delete))
+
+    asyncio.run(work())
+    assert cache.remote.get("key") is None
+    assert cache.get("key") is None
+
+
+def test_a_delete_waits_for_an_older_value_whose_task_has_been_cancelled(threaded):
+    """Its visitor has gone; the thread that stores goes on."""
+    cache, arrived = threaded
+
+    async def work():
+        task = asyncio.create_task(in_request(lambda: cache.aget_or_set("key", lambda: "older")))
+        await until_set(arrived)
+        task.cancel()
+        await in_request(lambda: cache.adelete("key"))
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(work())
+    time.sleep(0.25)  # in which what was late has come
+    assert cache.remote.get("key") is None
+    assert not cache.inflight.under_way

@@ -74,16 +74,22 @@ class GetOrSet(BaseCache):
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``."""
-        if own.stores() and self._stores(key, version):
-            self.add(key, value, timeout, version)
-            return True
-        return own.forgotten
+        try:
+            if own.stores() and self._stores(key, version):
+                self.add(key, value, timeout, version)
+                return True
+            return own.forgotten
+        finally:
+            self.inflight.stored(own)
 
     async def _astore_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
-        if own.stores() and self._stores(key, version):
-            await self.aadd(key, value, timeout, version)
-            return True
-        return own.forgotten
+        try:
+            if own.stores() and self._stores(key, version):
+                await self.aadd(key, value, timeout, version)
+                return True
+            return own.forgotten
+        finally:
+            self.inflight.stored(own)
 
     def _stores(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
         """Whether a value can be stored now: in an outage no caller waits for a dead server to say that it cannot."""

@@ -101,9 +101,9 @@ class LRUCache(StoreKeys):
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         removed: list[Any] = []
-        with self._store.lock:
-            if not own.stores():
-                return own.forgotten
+        with self._store.lock:  # for which a delete waits
+            if own.forgotten:
+                return True
             self._add(key, value, timeout, version, removed)
         return True
 

@@ -20,7 +20,7 @@ from tieredcache.remote.reader import remote_async
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tieredcache.local.inflight import Computation
+    from tieredcache.local.inflight import Step
 
 # Keywords of the remotes' own writes that leave the key as it is. Any other may name another key (django-redis' prefix).
 _SAME_KEY: Final = {"timeout", "version", "nx", "xx", "client", "ignore_key_check"}
@@ -70,10 +70,10 @@ class RemoteWrites(RemoteKeys):
         if storing := self._overtaken(local_keys, sync=True):
             wait(*storing, seconds=STORING)
 
-    def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Computation]:
-        """The computations whose values are being stored at this moment; the others will store nothing."""
+    def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
+        """The values that are being stored at this moment; the other computations will store nothing."""
         tables = [tier.inflight for tier in siblings(self._tier)]
-        return [computation for table in tables if table.under_way for computation in table.overtake(local_keys, sync=sync)]
+        return [step for table in tables if table.under_way for step in table.overtake(local_keys, sync=sync)]
 
     def _forget(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
         for tier in siblings(self._tier):

@@ -63,22 +63,44 @@ def _current() -> Computation | None:
     return own
 
 
-class Computation:
+class Step:
+    """What others wait for. Not a Future or an Event: these have locks, which stay locked where a signal handler raises."""
+
+    __slots__ = ("_waiting", "ended")
+
+    def __init__(self) -> None:
+        self.ended: bool = False
+        self._waiting: list[Callable[[], object]] = []
+
+    def when_ended(self, let_go: Callable[[], object]) -> None:
+        """Call ``let_go()``, which must bear it, once or more often when this has ended."""
+        self._waiting.append(let_go)
+        if self.ended:
+            let_go()
+
+    def end(self) -> None:
+        """Let all go that wait; may be repeated."""
+        self.ended = True
+        for let_go in self._waiting:
+            let_go()
+
+
+class Computation(Step):
     """One caller's computation of the value of ``key``.
 
     ``forgotten``: another caller has written the key since the computation began, so what it returns may be an old value; or
     it has ended, though a thread goes on with it, because the task that waited was cancelled: nobody tells it of writes.
-    ``storing``: it has returned, and is being stored.
+    ``storing``: the step in which the value is stored, by the thread ``storer``; ``None`` before and afterwards.
     """
 
-    __slots__ = ("_waiting", "ended", "forgotten", "key", "loop", "outer", "storing", "thread")
+    __slots__ = ("forgotten", "key", "loop", "outer", "storer", "storing", "thread")
 
     def __init__(self, key: Hashable) -> None:
+        super().__init__()
         self.key: Hashable = key
         self.forgotten: bool = False
-        self.storing: bool = False
-        self.ended: bool = False
-        self._waiting: list[Callable[[], object]] = []
+        self.storing: Step | None = None
+        self.storer: int = 0
         self.outer: Computation | None = _current()
         self.thread: int = threading.get_ident()
         self.loop: asyncio.AbstractEventLoop | None = running_loop()
@@ -94,23 +116,15 @@ class Computation:
         return self.outer is None and (self.loop is not None or _goes_on(other))
 
     def stores(self) -> bool:
-        """Whether the value may be stored, now."""
-        self.storing = True
+        """Whether the value may be stored, now. A caller in another thread than ``leave``'s calls ``stored`` after that."""
+        self.storer = threading.get_ident()
+        self.storing = Step()
         return not self.forgotten
-
-    # Not a Future or an Event: they have locks, which stay locked where a signal handler raises at the wrong moment.
-
-    def when_ended(self, let_go: Callable[[], object]) -> None:
-        """Call ``let_go()``, which must bear it, once or more often when this has ended."""
-        self._waiting.append(let_go)
-        if self.ended:
-            let_go()
 
     def end(self) -> None:
         """Let all go that wait; may be repeated."""
-        self.ended = self.forgotten = True
-        for let_go in self._waiting:
-            let_go()
+        self.forgotten = True
+        super().end()
 
 
 def _is_own(computation: Computation | None) -> bool:
@@ -204,20 +218,31 @@ class Inflight:
         if self._shared.get(own.key) is own:
             self._shared.pop(own.key, None)
         own.end()
-        self.under_way.discard(own)
+        if own.storing is None or own.storer == threading.get_ident():
+            self.stored(own)  # else its task has been cancelled, and a thread stores on: writes wait for that
         if _is_own(own):  # else a coroutine that is thrown away, in the context of another one
             _computing.set(own.outer)
 
-    def overtake(self, keys: Collection[Hashable] | None, *, sync: bool) -> list[Computation]:
-        """These keys (``None``: all) are about to be written. Returns the computations that the write has to wait for."""
-        own, storing = _current(), list[Computation]()
-        waits = own is None or not own.storing
+    def stored(self, own: Computation) -> None:
+        """Its value has been stored, or will not be: let the writes go that wait for that. May be repeated."""
+        storing, own.storing = own.storing, None
+        if own.ended:
+            self.under_way.discard(own)
+        if storing is not None:
+            storing.end()
+
+    def overtake(self, keys: Collection[Hashable] | None, *, sync: bool) -> list[Step]:
+        """These keys (``None``: all) are about to be written. Returns the steps that the write has to wait for."""
+        own, steps = _current(), list[Step]()
+        waits = own is None or own.storing is None
         for computation in self.under_way.copy():
             if (keys is None or computation.key in keys) and not _is_own(computation):
                 computation.forgotten = True
-                if waits and computation.storing and not (sync and (running_loop() or not _goes_on(computation))):
-                    storing.append(computation)
-        return storing
+                step = computation.storing
+                # What this thread stores, or a task of the event loop that this thread runs, goes on when it does not wait.
+                if waits and step is not None and not (sync and computation.storer == threading.get_ident()):
+                    steps.append(step)
+        return steps
 
     def forget(self, key: Hashable) -> None:
         """The key has been written: what is computed now is not for callers that come later."""
@@ -236,7 +261,7 @@ class Inflight:
             computation.forgotten = True
 
 
-def wait(*others: Computation, seconds: float | None = None) -> bool:
+def wait(*others: Step, seconds: float | None = None) -> bool:
     """Wait in this thread for all of them to end, for ``PATIENCE`` or so many seconds at most; whether they have."""
     deadline = monotonic() + (seconds or PATIENCE)
     for other in others:
@@ -253,7 +278,7 @@ def _open(gate: threading.Lock) -> None:
         gate.release()
 
 
-async def await_(*others: Computation, seconds: float | None = None) -> bool:
+async def await_(*others: Step, seconds: float | None = None) -> bool:
     """As ``wait``, for a task."""
     loop, endings = asyncio.get_running_loop(), list[asyncio.Future[None]]()
     for other in others:

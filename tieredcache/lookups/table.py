@@ -205,7 +205,10 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         if isinstance(other, Load) and other.error is not None and own.key not in self._known:
             raise other.error
         own.starts()
-        return self._ask(cache, own)
+        try:
+            return self._ask(cache, own)
+        finally:
+            cache.inflight.stored(own)
 
     def _ask(self, cache: TieredCache | LRUCache, own: Load) -> Rows:
         asked_at, known = clock(), self._known.get(own.key)
