@@ -53,7 +53,7 @@ def main(times):
     while struck < times:
         try:
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
-            for _ in range(50):  # not without an end: where a value is pickled, the exception is taken for the value's own
+            for _ in range(50):  # not without an end: an exception that strikes in a destructor is lost
                 for key in "abcdefgh":
                     cache.get(key)
                     with fresh(60):
