@@ -145,7 +145,7 @@ def test_tasks_are_answered_at_once_when_the_remote_is_known_to_be_down(url):
     """Tasks share Django's thread for the remote: one that waits there holds up the others no longer than itself."""
 
     async def answers(alias):
-        over, count = time.monotonic() + 1.5, 0
+        over, count = time.monotonic() + 3, 0
 
         async def read():
             nonlocal count
@@ -165,7 +165,7 @@ def test_tasks_are_answered_at_once_when_the_remote_is_known_to_be_down(url):
             counts[alias] = asyncio.run(answers(alias))
         print(f"answers: {counts}")
     assert broken.most_waiting <= 1
-    assert counts[TIER] > 3 * counts[ALONE]
+    assert counts[TIER] > 2 * counts[ALONE]  # ten times as many, on a machine that does nothing else
 
 
 # --- how it ends ---
