@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic as clock
 from time import time as wall_clock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -55,14 +55,7 @@ def clock_margin() -> float:
     return margin
 
 
-class Demanded(NamedTuple):
-    """What a cookie demands: nothing read before ``since``, until ``ends``; monotonic times, in seconds."""
-
-    since: float
-    ends: float
-
-
-def _stream(response: Any, demand: Demanded) -> None:
+def _stream(response: Any, demand: dict[str, float]) -> None:
     """Apply the demand to a body that a generator makes, too, around each chunk: other code runs in between.
 
     Any other body reads no cache, and passes through untouched: a server may send a file's in its own way.
@@ -75,7 +68,7 @@ def _stream(response: Any, demand: Demanded) -> None:
     def steps() -> Iterator[Any]:
         pending = iter(content)
         while True:
-            with demanding(since=demand.since, ends=demand.ends):
+            with demanding(**demand):
                 part = next(pending, None)
             if part is None:
                 return
@@ -84,7 +77,7 @@ def _stream(response: Any, demand: Demanded) -> None:
     async def asteps() -> AsyncIterator[Any]:
         pending = aiter(content)
         while True:
-            with demanding(since=demand.since, ends=demand.ends):
+            with demanding(**demand):
                 part = await anext(pending, None)
             if part is None:
                 return
@@ -123,22 +116,18 @@ class ReadYourWritesMiddleware:
         if self._async:
             return self._acall(request)
         demand = self._demand(request)
-        with noting_writes() as writes, nullcontext() if demand is None else demanding(since=demand.since, ends=demand.ends):
+        with noting_writes() as writes, demanding(**demand) if demand else nullcontext():
             response: HttpResponse = self.get_response(request)
-        if demand is not None and response.streaming:
-            _stream(response, demand)
         return self._finish(request, response, writes, demand)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         demand = self._demand(request)
-        with noting_writes() as writes, nullcontext() if demand is None else demanding(since=demand.since, ends=demand.ends):
+        with noting_writes() as writes, demanding(**demand) if demand else nullcontext():
             response: HttpResponse = await self.get_response(request)
-        if demand is not None and response.streaming:
-            _stream(response, demand)
         return self._finish(request, response, writes, demand)
 
-    def _demand(self, request: HttpRequest) -> Demanded | None:
-        """What the request's cookie demands, where there is one to be believed."""
+    def _demand(self, request: HttpRequest) -> dict[str, float] | None:
+        """The monotonic times ``since`` and ``ends`` that the cookie demands, where there is one to be believed."""
         cookie = request.COOKIES.get(self._name)
         if cookie is None or len(cookie) > _LONGEST:
             return None
@@ -153,15 +142,17 @@ class ReadYourWritesMiddleware:
             return None
         # The other server's clock may have been ahead, and the write that much longer ago than it seems, or less long.
         since = clock() - ago + self._margin
-        return Demanded(since, since + bound)
+        return {"since": since, "ends": since + bound}
 
     def _finish(
-        self, request: HttpRequest, response: HttpResponse, writes: list[float], demand: Demanded | None
+        self, request: HttpRequest, response: HttpResponse, writes: list[float], demand: dict[str, float] | None
     ) -> HttpResponse:
+        if demand is not None and response.streaming:
+            _stream(response, demand)
         if writes and request.method not in _SAFE_METHODS:
             written, bound = writes
             if demand is not None:  # of an earlier write, which may be served from before for longer than this one
-                bound = max(bound, demand.ends - clock())
+                bound = max(bound, demand["ends"] - clock())
             response.set_cookie(
                 self._name,
                 self._signer.sign(f"{written:.6f}+{bound:g}"),

@@ -84,10 +84,12 @@ class RemoteWrites(RemoteKeys):
                     tier.forget(local_key)
             if changed and writes_are_noted():
                 options = tier.options
-                if local_keys is None or keys is None:
-                    bound = options.longest_timeout
-                else:
-                    bound = max((options.timeout_for(str(key)) for key in keys), default=0)
+                bounds = (
+                    [options.longest_timeout]
+                    if local_keys is None
+                    else [options.timeout_for(str(key)) for key in keys or ()]
+                )
+                bound = max(bounds, default=0)
                 note_write(bound + options.stale_while_revalidate if bound else 0)
 
     def _ignored(self, error: BaseException, instead: Any) -> Any:

@@ -28,7 +28,6 @@ EXPIRY: Final = 30
 """Seconds after which that key expires, where a process that was killed could not delete it."""
 REMOTE_READS: Final = 20
 LOCAL_HITS: Final = 10_000
-_UNITS: Final = {"ns": 1e9, "µs": 1e6, "ms": 1e3, "s": 1}
 
 
 class Command(BaseCommand):
@@ -165,8 +164,9 @@ def _lines(report: dict[str, dict[str, Any]]) -> Iterator[str]:
         rows["error"] = about["error"]
         rows["staleness bound"] = f"{about['staleness_bound_seconds']:g} s" if "excluded" in about else None
         rows |= {
-            f"{name} {tier}": _duration(about.get(f"{name}_{tier}_seconds"))
+            f"{name} {tier}": f"{seconds * 1e6:.3g} µs"
             for name, tier in (("local", "hit"), ("remote", "read"))
+            if (seconds := about.get(f"{name}_{tier}_seconds")) is not None
         }
         rows |= {name.upper(): str(value) for name, value in about.get("settings", {}).items()}
         rows["never kept locally"] = "\n".join(about.get("excluded", ()))
@@ -175,10 +175,3 @@ def _lines(report: dict[str, dict[str, Any]]) -> Iterator[str]:
                 first, *rest = text.splitlines()
                 yield f"  {label:<24}{first}"
                 yield from (f"{' ' * 26}{line}" for line in rest)
-
-
-def _duration(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    unit, factor = next(item for item in _UNITS.items() if seconds * item[1] < 1000 or item[0] == "s")  # noqa: PLR2004
-    return f"{seconds * factor:.3g} {unit}"
