@@ -14,6 +14,13 @@ from tieredcache.local.inflight import Computation, Inflight, await_, wait
 
 
 @pytest.fixture(autouse=True)
+def nothing_left_to_others():
+    """No test that follows is part of a computation that was begun here."""
+    yield
+    inflight._computing.set(None)
+
+
+@pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A wait that nothing ends is over at once. What these tests end is ended before it is waited for."""
     monkeypatch.setattr(inflight, "PATIENCE", 0.01)
