@@ -355,8 +355,16 @@ def slow():
     Slow.limited = ""
 
 
+@pytest.fixture
+def as_of_rq(monkeypatch):
+    """TimeLimit is what RQ raises."""
+    limits = types.ModuleType("rq.timeouts")
+    limits.BaseTimeoutException = TimeLimit
+    monkeypatch.setitem(sys.modules, "rq.timeouts", limits)
+
+
 @pytest.mark.parametrize("kind", ["locmem", "django-redis", "django"])
-def test_a_time_limit_is_raised_when_it_strikes_in_a_value(kind, make_cache, slow, caplog):
+def test_a_time_limit_is_raised_when_it_strikes_in_a_value(kind, make_cache, slow, caplog, request):
     """It is no error of the value: the remote alone raises it too."""
     cache = make_cache(kind, LOCAL_TIMEOUT=60)
     cache.set("key", Slow())
@@ -365,6 +373,9 @@ def test_a_time_limit_is_raised_when_it_strikes_in_a_value(kind, make_cache, slo
         with pytest.raises(TimeLimit):
             read("key")
     Slow.limited = "pickled"
+    assert type(cache.get("key")) is Slow, "the remote has answered: what our own pickling raises is no reason to fail"
+    assert len(cache.local) == 0
+    request.getfixturevalue("as_of_rq")
     with pytest.raises(TimeLimit):
         cache.get("key")
     Slow.limited = ""
@@ -378,11 +389,8 @@ def test_a_time_limit_is_raised_when_it_strikes_in_a_value(kind, make_cache, slo
 
 
 @pytest.mark.parametrize("backend", ["tiered", "lru"])
-def test_a_time_limit_is_raised_when_it_strikes_in_the_source_of_a_table(backend, make_cache, make_lru, monkeypatch, caplog):
+def test_a_time_limit_is_raised_when_it_strikes_in_the_source_of_a_table(backend, make_cache, make_lru, as_of_rq, caplog):
     """Celery's and RQ's are Exceptions; the rows that are known are for a source that fails."""
-    limits = types.ModuleType("rq.timeouts")
-    limits.BaseTimeoutException = TimeLimit
-    monkeypatch.setitem(sys.modules, "rq.timeouts", limits)
     make_cache() if backend == "tiered" else make_lru()
     failure = None
 

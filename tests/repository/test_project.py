@@ -188,11 +188,11 @@ BESIDES = {
     "lookups": {
         "freshness.accepts_once",
         "local.entries.NEVER",
+        "local.entries.time_limits",
         "local.inflight.Computation",
         "local.inflight.running_loop",
         "local.inflight.wait",
         "remote.failures.describe",
-        "remote.failures.time_limits",
     },
     "management": {
         "config.excluded.EXCLUDED_PREFIXES",

@@ -40,7 +40,7 @@ class GetOrSet(BaseCache):
         own = Computation(self.local_key(key, version))
 
         def compute(_: Computation | None) -> Any:
-            # Once more where another has finished since the look above.
+            # Once more where another has finished since the read above.
             if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
                 return value
             own.starts()

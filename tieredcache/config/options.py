@@ -252,7 +252,7 @@ def _require_gil() -> None:
     """Raise ``ImproperlyConfigured`` where this process runs without the GIL.
 
     A hit takes no lock: it moves its entry to the head of lru-dict's linked list, and two at once would break that. So
-    lru-dict relies on the GIL, and a free-threaded Python turns it on when it imports lru-dict, unless it was told not to.
+    lru-dict relies on the GIL, and a free-threaded Python turns it on when it imports lru-dict, unless a setting forbids it.
     """
     enabled = getattr(sys, "_is_gil_enabled", None)  # Python 3.13 is the first that can do without
     if enabled is None or enabled():

@@ -43,7 +43,7 @@ class Tier(LocalTier):
 
     def after_fork(self) -> None:
         super().after_fork()
-        # In a child process the circuit is closed: those who tried the remote are threads of the parent.
+        # In a child process the circuit is closed: the readers that tried the remote are threads of the parent.
         self.circuit: Circuit = Circuit(self.remote_alias, self.options.retry_after)
 
 

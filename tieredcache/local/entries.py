@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pickle import PickleError, loads
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,8 +48,18 @@ VALUE_ERRORS: Final = (
     TypeError,
     ValueError,
 )
-"""What a value's own code raises when it is pickled or unpickled. A time limit that a signal handler raises may strike
-there, too, and is another: one that is a ``TimeoutError``, and so an ``OSError``, is let through before these."""
+"""What a value's own code raises when it is unpickled. A time limit that a signal handler raises may strike there, too,
+and is another: one that is a ``TimeoutError``, and so an ``OSError``, is let through before these."""
+
+
+# Named, not imported: a time limit of a module that is not loaded has not been raised.
+_TIME_LIMITS: Final = (("billiard.exceptions", "SoftTimeLimitExceeded"), ("rq.timeouts", "BaseTimeoutException"))
+
+
+def time_limits() -> tuple[type[BaseException], ...]:
+    """The classes of what Celery and RQ raise in a task that takes too long."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _TIME_LIMITS)
+    return tuple([kind for kind in found if kind is not None])
 
 
 class BareEntry:

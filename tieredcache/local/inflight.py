@@ -265,17 +265,17 @@ def wait(*others: Step, seconds: float | None = None) -> bool:
     """Wait in this thread for all of them to end, for ``PATIENCE`` or so many seconds at most; whether they have."""
     deadline = monotonic() + (seconds or PATIENCE)
     for other in others:
-        gate = threading.Lock()
-        gate.acquire()
-        other.when_ended(partial(_open, gate))
-        if not gate.acquire(timeout=max(0, deadline - monotonic())):
+        lock = threading.Lock()
+        lock.acquire()
+        other.when_ended(partial(_open, lock))
+        if not lock.acquire(timeout=max(0, deadline - monotonic())):
             return False
     return True
 
 
-def _open(gate: threading.Lock) -> None:
+def _open(lock: threading.Lock) -> None:
     with suppress(RuntimeError):  # it is open
-        gate.release()
+        lock.release()
 
 
 async def await_(*others: Step, seconds: float | None = None) -> bool:

@@ -22,7 +22,7 @@ import random
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, VALUE_ERRORS, Entry, absent, unpickle
+from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, absent, time_limits, unpickle
 from tieredcache.local.immutable import is_immutable
 from tieredcache.local.inflight import Inflight
 from tieredcache.local.stats import Stats
@@ -228,10 +228,12 @@ class LocalTier(Store[Entry]):
             return Entry(value, None, read.started, expires)
         try:
             return Entry(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), unpickle, read.started, expires)
-        except TimeoutError:
-            raise
-        except VALUE_ERRORS:  # it is returned, and not kept
-            return None
+        except Exception as error:
+            if isinstance(error, (TimeoutError, *time_limits())):
+                raise
+            return (
+                None  # whatever else the value's own code raises: the remote has answered, so it is returned, and not kept
+            )
 
     def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:
         """Count an answer that does not decode, which is a miss, and log it: once, until the key decodes again."""

@@ -18,11 +18,11 @@ from django.core.signals import setting_changed
 
 from tieredcache.backends import TieredCache
 from tieredcache.freshness import accepts_once
-from tieredcache.local.entries import NEVER
+from tieredcache.local.entries import NEVER, time_limits
 from tieredcache.local.inflight import running_loop, wait
 from tieredcache.lookups.load import HOLD, Known, Load, bind, put
 from tieredcache.lookups.source import Source
-from tieredcache.remote.failures import describe, time_limits
+from tieredcache.remote.failures import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
@@ -119,7 +119,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         return f"<{self._source.name}>"
 
     def snapshot(self) -> Mapping[Hashable, Row]:
-        """The table as it is now, and as it stays for whoever holds it: one look at the cache for many lookups."""
+        """The table as it is now, and as it stays for whoever holds it: one read of the cache for many lookups."""
         return MappingProxyType(self._rows())
 
     async def asnapshot(self) -> Mapping[Hashable, Row]:
@@ -141,7 +141,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
     def reload(self) -> None:
         """Read the source again and write it to the cache. Raises what either raises, and then the old table stays.
 
-        One thread or task at a time does so; those who wait meanwhile are served by one reload that begins after that.
+        One thread or task at a time does so; the others that wait meanwhile are served by one reload that begins after that.
         """
         self._reload(next(self._turns))
 
@@ -180,7 +180,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         return known.rows if known.mark == cache.mark(self._cache_key) else None
 
     def _load(self) -> Rows:
-        """The rows, loaded by one caller of this process; those who come meanwhile wait for it."""
+        """The rows, loaded by one caller of this process; those that come meanwhile wait for it."""
         if (rows := self._found()) is not None:
             return rows
         cache = self._bound()

@@ -1,4 +1,4 @@
-"""What all monitoring systems are told: the table of figures, and what this process has counted.
+"""What all monitoring systems report: the table of figures, and what this process has counted.
 
 A monitoring system takes a counter that goes down for that of a new process, and adds all of it once more. So no counter
 that is reported here goes down, as ``hits`` may for a moment: a lookup is counted before it is known to be a hit.

@@ -121,7 +121,7 @@ class Circuit:
         return state is not None and state.open
 
     def admits(self, server: Hashable, local_key: Hashable, *, has_copy: bool) -> bool:
-        """Whether this read may be sent. Whoever is told so reports ``succeeded``, ``failed`` or ``ended``."""
+        """Whether this read may be sent. Then its sender reports ``succeeded``, ``failed`` or ``ended``."""
         state = self.failing.get(server)
         return state is None or not (state.open or has_copy) or state.takes_turn(local_key, clock())
 

@@ -71,8 +71,6 @@ _UNDECODABLE: Final = (
     ("django.core.signing", "BadSignature"),
     ("cryptography.fernet", "InvalidToken"),
 )
-# What ends a task that takes too long, and is no error of anything that it calls.
-_TIME_LIMITS: Final = (("billiard.exceptions", "SoftTimeLimitExceeded"), ("rq.timeouts", "BaseTimeoutException"))
 _NONE: Final[frozenset[str]] = frozenset()
 _MEMCACHED: Final = frozenset({"pymemcache", "pylibmc"})
 _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
@@ -187,11 +185,6 @@ def outage_class(kind: type[BaseException]) -> type[RemoteOutage]:
 def undecodable_errors() -> tuple[type[Exception], ...]:
     """The classes of error by which backends say that a stored value does not decode."""
     return tuple(kind for kind in _loaded(_UNDECODABLE) if issubclass(kind, Exception))
-
-
-def time_limits() -> tuple[type[BaseException], ...]:
-    """The classes of what Celery and RQ raise in a task that takes too long."""
-    return _loaded(_TIME_LIMITS)
 
 
 def _loaded(names: Iterable[tuple[str, str]]) -> tuple[type[BaseException], ...]:
