@@ -107,6 +107,7 @@ class RemoteKeys(GetOrSet):
             tier.prefix = "" if noticed else reader.prefix(remote)
             tier.has_servers = reader.has_servers(remote)
             tier.packages = packages_of(remote)
+            tier.prefetches = tier.options.prefetch > 0 and reader.batches(remote)
             tier.reader = reader  # last: another thread may look at the rest as soon as it is there
         return tier.reader
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tieredcache.local.inflight import Computation
     from tieredcache.local.tier import Read
+    from tieredcache.remote.prefetch import Trip
     from tieredcache.remote.reader import Answer
 
 
@@ -32,6 +33,13 @@ class RemoteReads(RemoteWrites):
             return instead[0]
         try:
             reader = tier.reader or self._reader()
+            if (
+                tier.prefetches
+                and not exists
+                and (trip := self._trip(read))
+                and (answers := self._bring(remote, [read], trip))
+            ):
+                return self._keep(read, answers[0])
             ask = reader.exists if exists else reader.get
             answer = ask(remote, read.key, read.version, ttl=read.timeout > 0)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answer
@@ -61,7 +69,11 @@ class RemoteReads(RemoteWrites):
                 return instead
         ttl = any(read.timeout > 0 for read in reads)
         try:
-            answers = self._reader().get_many(remote, [read.key for read in reads], version, ttl=ttl)
+            reader = tier.reader or self._reader()
+            answers = None
+            if tier.prefetches and (trip := self._trip(reads[0])):
+                answers = self._bring(remote, reads, trip)
+            answers = answers or reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
             if tier.has_servers and is_remote_error(error, tier.packages):
                 return [self._fetch(read) for read in reads]  # that shows which server it was
@@ -82,6 +94,42 @@ class RemoteReads(RemoteWrites):
             return self._failed(reads, error)
         return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
 
+    # --- what is read along with a key, because they were read together before ---
+
+    def _trip(self, read: Read) -> Trip | None:
+        tier = self._tier
+        if read.version is not None or tier.circuit.failing or read.local_key not in tier.prefetch.known:
+            return None
+        return tier.prefetch.trip(read.local_key, tier.index, accepts)
+
+    def _bring(self, remote: BaseCache, reads: list[Read], trip: Trip) -> list[Answer] | None:
+        """Ask for these and for what ``trip`` brings along, which is kept.
+
+        ``None``: that has failed, for whatever reason, or is no answer to one of them; then these are asked for alone.
+        """
+        tier = self._tier
+        asked = {read.local_key for read in reads}
+        along = [
+            tier.begin(key, None, local_key)
+            for key, local_key in trip.keys
+            if local_key not in asked and (key is local_key or self.local_key(key) == local_key)  # the tenant may be another
+        ]
+        keys = [read.key for read in (*reads, *along)]
+        try:
+            answers = self._reader().get_many(remote, keys, None)
+        except Exception as error:
+            tier.prefetch.pause()
+            if is_remote_error(error, tier.packages):
+                return None
+            raise
+        for read, (value, ttl) in zip(along, answers[len(reads) :], strict=True):
+            if type(value) is not Undecodable and (tier.prefix or type(read.local_key) is not str):
+                tier.keep(read, value, ttl, trip)
+                tier.prefetched += 1
+        answers = answers[: len(reads)]
+        # Something is there that the one command for all keys calls missing: what the remote's own get() says of it counts.
+        return None if any(value is MISSING and ttl is not None for value, ttl in answers) else answers
+
     # --- what comes of a remote read ---
 
     def _keep(self, read: Read, answer: Answer) -> Any:
@@ -98,7 +146,14 @@ class RemoteReads(RemoteWrites):
             return value
         if not tier.prefix and type(read.local_key) is str:  # made before the remote's prefix was found to have changed
             read.timeout = 0
-        return tier.keep(read, value, ttl)
+        if value is MISSING:
+            tier.misses += 1
+        else:
+            tier.remote_hits += 1
+        tier.keep(read, value, ttl)
+        if tier.prefetches and read.version is None and (entry := tier.index.get(read.local_key)) is not None:
+            tier.prefetch.note(read.key, read.local_key, entry)
+        return value
 
     def _failed(self, reads: list[Read], error: BaseException) -> list[Any]:
         """What stands in for the answers of a remote that has failed; raises ``error`` where nothing does."""

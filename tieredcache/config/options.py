@@ -31,6 +31,7 @@ class TieredOptions:
     miss_timeout: float = 0
     jitter: float = 0.1
     share_values: bool | tuple[str, ...] = False
+    prefetch: int = 100
     stale_while_revalidate: float = 0
     stale_if_error: float = 0
     remote_errors: str = "raise"
@@ -195,6 +196,7 @@ _TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "MISS_TIMEOUT": Number("seconds; 0: absence is not remembered"),
     "JITTER": Number("a share of the local timeout", high=1),
     "SHARE_VALUES": _share_values,
+    "PREFETCH": Number("keys; 0: nothing is brought along", whole=True),
     "STALE_WHILE_REVALIDATE": Number("seconds past the deadline"),
     "STALE_IF_ERROR": Number("seconds past the deadline"),
     "REMOTE_ERRORS": _remote_errors,

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from tieredcache.config.options import Complaint, read_tiered_options
 from tieredcache.local.tier import LocalTier
 from tieredcache.remote.circuit import Circuit
+from tieredcache.remote.prefetch import Prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 class Tier(LocalTier):
     """A local tier, and what this process knows of its remote. ``remote_alias``: the alias of the remote.
 
-    ``family``: the tiers over the same remote. ``reader``, ``prefix``, ``has_servers`` and ``packages`` are known with the
-    first remote instance. ``prefix``: what the remote puts before every ``str`` key of the default version; ``""``: it makes
+    ``family``: the tiers over the same remote. ``reader``, ``prefix``, ``has_servers``, ``packages`` and ``prefetches`` are
+    known with the first remote instance.
+    ``prefix``: what the remote puts before every ``str`` key of the default version; ``""``: it makes
     each key in its own way.
     """
 
@@ -36,6 +38,7 @@ class Tier(LocalTier):
         self.reader: Reader | None = None
         self.prefix: str = ""
         self.has_servers: bool = False
+        self.prefetches: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
         self.family: list[weakref.ref[Tier]] = _families.setdefault((location, id(self.remote_settings)), [])
@@ -45,6 +48,7 @@ class Tier(LocalTier):
         super().after_fork()
         # In a child process the circuit is closed: the readers that tried the remote are threads of the parent.
         self.circuit: Circuit = Circuit(self.remote_alias, self.options.retry_after)
+        self.prefetch: Prefetch = Prefetch(self.options.prefetch, self.options.max_entries)
 
 
 _tiers: Final[dict[tuple[Any, ...], Tier]] = {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from pickle import PickleError, loads
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
 
 class _Sentinel:
@@ -62,6 +62,13 @@ def time_limits() -> tuple[type[BaseException], ...]:
     return tuple([kind for kind in found if kind is not None])
 
 
+class Trip(Protocol):
+    """A read of the remote that has brought entries along with the one that was asked for."""
+
+    def proved(self, local_key: Hashable, entry: Entry) -> None:
+        """That entry is read for the first time."""
+
+
 class BareEntry:
     """A value and its deadline, in seconds of the monotonic clock; at ``NEVER`` or past it the value is not served.
 
@@ -111,9 +118,10 @@ class Entry(BareEntry):
     unpacked for each reader keeps its ``deadline`` at ``NEVER``; ``until`` is the real deadline of every entry. Times are
     seconds of the monotonic clock. ``publish`` and ``kill`` may come in either order: a killed value never comes back.
     ``refill_at``: until then it may be served past its deadline, because another reader is asking, or has asked in vain.
+    ``trip``: what has brought it along with another key; its ``deadline`` is ``NEVER`` until its first read.
     """
 
-    __slots__ = ("expires", "read_at", "refill_at", "unpack", "until")
+    __slots__ = ("expires", "read_at", "refill_at", "trip", "unpack", "until")
 
     deadline: float
 
@@ -125,11 +133,12 @@ class Entry(BareEntry):
         self.unpack: Callable[[Any], Any] | None = unpack  # None: every reader is given the same object
         self.read_at: float = read_at
         self.expires: float = expires  # when the remote entry expires: nothing is served past it, however stale
+        self.trip: Trip | None = None
 
     def publish(self, until: float) -> None:
         """Let the value be served until this time."""
         self.until = until
-        if self.unpack is None:
+        if self.unpack is None and self.trip is None:
             self.deadline = until
 
     def answer(self, now: float, stale: float = 0) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Stats:
     """What this process has counted since its store was made; nothing resets it.
 
-    Of an ``LRUCache``, ``remote_hits``, ``stale_served``, ``remote_errors`` and ``skipped`` are 0.
+    Of an ``LRUCache``, all that concerns a remote is 0.
     """
 
     hits: int = 0
@@ -31,6 +31,10 @@ class Stats:
     skipped: int = 0
     """Remote answers that were not kept: the key's local timeout is 0, the value cannot be pickled or decoded, the remote
     entry was about to expire, or a write came in between."""
+    prefetched: int = 0
+    """Remote answers that nobody had asked for yet: they were read in the same trip as another key."""
+    prefetch_used: int = 0
+    """Of these, the local copies that were read later."""
     entries: int = 0
     """Local copies held now, those past their deadline included until they are met or evicted."""
     max_entries: int = 0

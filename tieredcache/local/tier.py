@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from tieredcache.config.options import TieredOptions
+    from tieredcache.local.entries import Trip
 
 MARKS: Final = 256
 
@@ -66,6 +67,8 @@ class LocalTier(Store[Entry]):
         self.forgotten: int = 0
         self.skipped: int = 0
         self.remote_errors: int = 0
+        self.prefetched: int = 0
+        self.prefetch_used: int = 0
         super().__init__()
 
     def after_fork(self) -> None:
@@ -90,9 +93,19 @@ class LocalTier(Store[Entry]):
             if answer is UNKNOWN and hasattr(entry, "value"):
                 self.expired += 1
                 answer = self._while_revalidating(entry, now)
+            elif entry.trip is not None:
+                self._prove(local_key, entry)
         if answer is UNKNOWN:
             self.not_hits += 1
         return answer
+
+    def _prove(self, local_key: Hashable, entry: Entry) -> None:
+        """Note the first read of an entry that was brought along, and let the hit path serve it from now on."""
+        trip, entry.trip = entry.trip, None
+        if trip is not None:  # another thread may have been first
+            self.prefetch_used += 1
+            entry.publish(entry.until)
+            trip.proved(local_key, entry)
 
     def derived(self, local_key: Hashable, build: Callable[[Any], Any], accepts: Callable[[float], bool]) -> Any:
         """What ``derive`` has made of the copy, or ``None``. A stale copy will do while others are served it."""
@@ -181,25 +194,23 @@ class LocalTier(Store[Entry]):
         read.started = clock()
         return read
 
-    def keep(self, read: Read, value: Any, ttl: float | None) -> Any:
-        """Count the remote's answer, keep it if it may be kept, and return it.
+    def keep(self, read: Read, value: Any, ttl: float | None, trip: Trip | None = None) -> Any:
+        """Keep the remote's answer, if it may be kept, and return it.
 
-        ``ttl``: seconds until the remote entry expires; ``None``: it does not, or the remote cannot tell.
+        ``ttl``: seconds until the remote entry expires; ``None``: it does not, or the remote cannot tell. ``trip``: what has
+        brought the answer along, where nobody has asked for it.
         """
         options, local_key, started = self.options, read.local_key, read.started
         if self._undecodable:
             self._undecodable.pop(local_key, None)
-        timeout = read.timeout
-        if value is MISSING:
-            self.misses += 1
-            timeout = min(timeout, options.miss_timeout)
-        else:
-            self.remote_hits += 1
+        timeout = read.timeout if value is not MISSING else min(read.timeout, options.miss_timeout)
         if timeout:
             timeout *= 1 - options.jitter * random.random()  # noqa: S311 - jitter, not a secret
             if ttl is not None and ttl < timeout:
                 timeout = ttl
         entry = self._entry(read, value, ttl) if timeout > 0 else None
+        if entry is not None:
+            entry.trip = trip
         removed: list[Any] = [entry]  # let go when the lock has been released
         with self.lock:
             known = self.index.get(local_key)
@@ -285,6 +296,8 @@ class LocalTier(Store[Entry]):
             expired=self.expired,
             remote_errors=self.remote_errors,
             skipped=self.skipped,
+            prefetched=self.prefetched,
+            prefetch_used=self.prefetch_used,
             entries=len(self),
             max_entries=self.options.max_entries,
         )

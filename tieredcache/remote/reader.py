@@ -85,6 +85,10 @@ class Reader:
         memcached = _memcached(remote)
         return len(memcached.clients) > 1 if memcached is not None else hasattr(_client(remote), "get_server_name")
 
+    def batches(self, remote: BaseCache) -> bool:
+        """Whether many keys are read, with their TTLs where these can be learned, in one round trip."""
+        return _memcached(remote) is not None
+
     def server(self, remote: BaseCache, key: Any, version: Any) -> Hashable:
         """Which of the remote's servers has ``key``."""
         if memcached := _memcached(remote):

@@ -48,6 +48,9 @@ class PipelinedReader(Reader):
     def has_servers(self, remote: Any) -> bool:
         return False
 
+    def batches(self, remote: Any) -> bool:
+        return True
+
     def threaded(self, remote: Any) -> bool:
         return True  # none of these clients has async reads of its own
 
@@ -98,9 +101,13 @@ def _ask(connection: Any, names: list[str], *, many: bool) -> tuple[Sequence[Any
     return values, ttls
 
 
+_GONE: Final = -2  # what PTTL says of a key that is not there
+
+
 def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
     if value is None:
-        return MISSING, None
+        # MGET says "none" of a value of another type, too, for which GET is an error: then there is something to expire.
+        return MISSING, None if pttl == _GONE else 0.0
     try:
         decoded = decode(value)
     except Exception as error:
@@ -109,7 +116,7 @@ def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
         return Undecodable(error), None  # it cannot be read, and so is no answer
     if pttl == -1:
         return decoded, None  # does not expire
-    # -2: gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
+    # Gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
     return decoded, 0.0 if isinstance(pttl, Exception) else max(0, pttl) / 1000
 
 

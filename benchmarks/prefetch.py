@@ -1,0 +1,241 @@
+"""Pages of 200 look-ups, with and without ``PREFETCH``: ``python -m benchmarks.prefetch``, three minutes.
+
+A remote some way off, one worker, ``LOCAL_TIMEOUT`` 5. Each page is served by each candidate in turn, and what it takes is
+real; the time between two pages is not waited for: the clock is moved. "trips" counts the round trips, "commands" what the
+server executes. With ``--save``, the figures go to ``docs/performance/prefetch.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import json
+import random
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from benchmarks import delay
+from tests.support import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SAVED = Path(__file__).parents[1] / "docs" / "performance" / "prefetch.json"
+KEYS = 1000
+LOOKUPS = 200
+SECONDS = 60  # that are measured, by the clock that is moved
+CANDIDATES = ("without", "with", "by hand", "django-redis")
+COMMANDS = ("get", "mget", "pttl", "evalsha")
+
+
+def zipf(draw: random.Random, exponent: float = 1.0, keys: int = KEYS) -> list[int]:
+    """The keys of a page of visitors who want a few things often and most things seldom."""
+    return draw.choices(range(keys), cum_weights=list(itertools.accumulate(r**-exponent for r in range(1, keys + 1))), k=LOOKUPS)
+
+
+def fixed(pages: int) -> Callable[[random.Random], list[int]]:
+    """Pages that always look the same keys up."""
+    lists = [zipf(random.Random(number)) for number in range(pages)]
+    return lambda draw: draw.choice(lists)
+
+
+def lists(pages: int) -> Callable[[random.Random], list[int]]:
+    """Lists as the demo's: 200 different rows each, few of them on most lists and most on few."""
+
+    def one(number: int) -> list[int]:
+        lots = random.Random(number).random
+        return sorted(rank for _, rank in heapq.nlargest(LOOKUPS, [(lots() ** (rank**1.2), rank) for rank in range(1, KEYS + 1)]))
+
+    made = [one(number) for number in range(pages)]
+    return lambda draw: draw.choice(made)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``rate``: pages a second. ``learning``: seconds before it is measured. What is promised, against without prefetching:
+    trips a page, how many times as fast, commands; ``None``: nothing.
+    """
+
+    name: str
+    page: Callable[[random.Random], list[int]]
+    rate: float
+    learning: float
+    trips: float | None
+    faster: float
+    commands: float
+
+
+WORKLOADS = [
+    Workload("20 fixed pages, 5/s", fixed(20), 5, 20, 1.5, 7, 0.85),
+    Workload("20 fixed pages, 1/s", fixed(20), 1, 60, 8, 4, 1.2),
+    Workload("100 lists, 2/s", lists(100), 2, 20, 5, 6, 0.95),
+    Workload("random Zipf, 5/s", zipf, 5, 20, 6, 3, 1.0),
+    Workload("random Zipf, 1/s", zipf, 1, 20, 40, 1.5, 1.2),
+    Workload("uniform over 5,000, 2/s", lambda draw: draw.choices(range(5000), k=LOOKUPS), 2, 20, None, 0.95, 1.15),
+]
+
+
+def settings(far: str) -> dict[str, Any]:
+    """``CACHES``: an alias for each candidate."""
+    options = {"LOCAL_TIMEOUT": 5, "MAX_ENTRIES": 10_000}
+    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "django-redis"}
+    return {
+        "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+        "django-redis": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{far}/1", "TIMEOUT": None},
+        "without": {**tiered, "OPTIONS": {**options, "PREFETCH": 0}},
+        "with": {**tiered, "OPTIONS": options},
+        "by hand": {**tiered, "OPTIONS": {**options, "PREFETCH": 0}},
+    }
+
+
+class Trips:
+    """Counts the round trips of the client that this process uses."""
+
+    def __init__(self) -> None:
+        from redis.client import Pipeline, Redis
+
+        self.count = 0
+        for kind, name in ((Pipeline, "execute"), (Redis, "execute_command")):
+            setattr(kind, name, self._counting(getattr(kind, name)))
+
+    def _counting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            return original(*args, **kwargs)
+
+        return call
+
+
+def move_clock() -> Callable[[float], None]:
+    """Give the package a clock that can be moved."""
+    moved = [0.0]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tieredcache.") and hasattr(module, "clock"):
+            module.clock = lambda: time.monotonic() + moved[0]  # type: ignore[attr-defined]
+
+    def move(seconds: float) -> None:
+        moved[0] += seconds
+
+    return move
+
+
+def served(name: str, cache: Any, keys: list[str]) -> None:
+    """A page."""
+    from django.core.signals import request_started
+
+    request_started.send(sender=None)
+    if name == "by hand":
+        cache.get_many(keys)
+    else:
+        get = cache.get
+        for key in keys:
+            get(key)
+
+
+def measure(workload: Workload, server: redis.Redis, trips: Trips, move: Callable[[float], None]) -> dict[str, Any]:
+    """All candidates on the same pages."""
+    from django.core.cache import caches
+
+    for name in ("without", "with", "by hand"):
+        caches[name].local.clear()
+        caches[name]._tier.after_fork()  # it has learned nothing
+    draw = random.Random(1)
+    learned, pages, clock = int(workload.learning * workload.rate), int(SECONDS * workload.rate), 0.0
+    seconds: dict[str, list[float]] = {name: [] for name in CANDIDATES}
+    sums = {name: [0, 0] for name in CANDIDATES}
+    for number in range(learned + pages):
+        move(max(0.0, 1 / workload.rate - clock))
+        keys = [f"key:{key}" for key in workload.page(draw)]
+        clock = 0.0
+        for name in sorted(CANDIDATES, key=lambda _: draw.random()):
+            if name == "django-redis" and number % 20:
+                continue
+            commands, before = executed(server), trips.count
+            started = time.perf_counter()
+            served(name, caches[name], keys)
+            taken, made = time.perf_counter() - started, trips.count - before
+            clock += taken
+            if number >= learned:
+                seconds[name].append(taken)
+                sums[name][0] += made
+                sums[name][1] += executed(server) - commands
+    found = {
+        name: {
+            "trips": round(sums[name][0] / len(seconds[name]), 2),
+            "commands": round(sums[name][1] / len(seconds[name]), 1),
+            "mean": round(statistics.fmean(seconds[name]) * 1000, 2),
+            "p50": round(statistics.median(seconds[name]) * 1000, 2),
+        }
+        for name in CANDIDATES
+    }
+    stats = caches["with"].stats()
+    return {"name": workload.name, "candidates": found, "prefetched": stats.prefetched, "used": stats.prefetch_used}
+
+
+def executed(server: redis.Redis) -> int:
+    """Commands that the server has executed for the caches."""
+    stats: Any = server.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in COMMANDS)
+
+
+def judged(workload: Workload, found: dict[str, Any]) -> list[str]:
+    """Each promise with what came out."""
+    ours, without, by_hand = (found["candidates"][name] for name in ("with", "without", "by hand"))
+    faster, commands = without["mean"] / ours["mean"], ours["commands"] / without["commands"]
+    lines = [
+        (f"trips a page {ours['trips']:.1f} (at most {workload.trips})", workload.trips is None or ours["trips"] <= workload.trips),
+        (f"{faster:.1f} x as fast (at least {workload.faster})", faster >= workload.faster),
+        (f"commands {commands:.2f} x (at most {workload.commands})", commands <= workload.commands),
+    ]
+    if workload.name == "20 fixed pages, 5/s":
+        ratio = ours["mean"] / by_hand["mean"]
+        lines.append((f"{ratio:.2f} x the mean of get_many by hand (at most 1.3)", ratio <= 1.3))  # noqa: PLR2004
+    return [f"  {'holds' if holds else 'MISSED'}  {line}" for line, holds in lines]
+
+
+def main() -> int:
+    """Print the figures; 1 where a promise is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--delay", type=float, default=0.5, help="milliseconds there and back")
+    parser.add_argument("--only", default="", help="a part of the workload's name")
+    parser.add_argument("--save", action="store_true")
+    arguments = parser.parse_args()
+    with servers.valkey() as url, delay.behind(url, arguments.delay / 1000) as far:
+        import django
+        from django.conf import settings as configured
+
+        configured.configure(CACHES=settings(far))
+        django.setup()
+        from django.core.cache import caches
+
+        server = redis.Redis.from_url(f"{url}/1")
+        direct = caches["django-redis"]
+        direct.set_many({f"key:{key}": "x" * 100 for key in range(5000)}, timeout=None)
+        for name in ("without", "with", "by hand"):
+            caches[name].get("key:0")
+        trips, move, results, missed = Trips(), move_clock(), [], 0
+        for workload in WORKLOADS:
+            if arguments.only not in workload.name:
+                continue
+            found = measure(workload, server, trips, move)
+            results.append(found)
+            print(workload.name)
+            for name, figures in found["candidates"].items():
+                print(f"  {name:13}" + "  ".join(f"{key} {value:7}" for key, value in figures.items()))
+            lines = judged(workload, found)
+            missed += sum("MISSED" in line for line in lines)
+            print("\n".join(lines), flush=True)
+    if arguments.save:
+        SAVED.write_text(json.dumps(results, indent=1) + "\n")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Which keys to read along with one that is missed: those that were read together with it before.
+
+A burst is what one request has read from the remote tier, in order; outside requests it ends with a pause. Each key
+remembers the last bursts it was in. When it is missed again, the keys of these bursts whose local copies are gone, or are
+about to expire, are read in the same round trip. Hits are not recorded: the hit path knows nothing of this module.
+
+A copy that was brought along takes the slow path at its first read. That read proves that the copy was wanted, and puts its
+key into the burst of that time. A copy that nobody reads is in no later burst, and so is not brought along for long.
+
+Where keys are read together by chance there is nothing to learn, and nothing must be sent in vain. So three levels bring
+less and less: the keys of any burst of the missed key, those of two of its bursts, none. Of each level the latest trips are
+judged by how many of their copies were read; the first one that is good enough is used, and now and then one that is not
+is tried again, with a few keys.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from contextvars import ContextVar
+from time import monotonic as clock
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.signals import request_started
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from tieredcache.local.entries import Entry
+
+BURSTS: Final = 3  # that a key remembers
+LONGEST_BURST: Final = 400  # keys
+PAUSE: Final = 0.1  # seconds without a remote read, after which a burst outside requests has ended
+SOON: Final = 0.1  # the last share of its time in which a copy is about to expire
+LARGEST_VALUE: Final = 16 * 1024  # bytes that are brought along at most, of one key
+LARGEST_TRIP: Final = 256 * 1024  # and in all
+WINDOW: Final = 60  # trips that a level is judged by
+RECENT: Final = 3  # trips before them that are too recent: their copies may still be read
+# A copy that is read saves two commands and a round trip, and one that is not costs one command. Below two in five, what is
+# sent in vain is a fifth of what is saved, and more.
+USEFUL: Final = 0.4
+NOTHING: Final = 2  # the level that brings nothing
+TRY_EVERY: Final = 30  # misses, while a better level than the present one is not good enough
+TRY: Final = 10  # keys
+AFTER_FAILURE: Final = 10  # seconds for which nothing is brought along when a trip has failed
+
+
+class Burst:
+    """The local keys that one request has read from the remote tier."""
+
+    __slots__ = ("keys", "latest", "of_request")
+
+    def __init__(self, now: float, *, of_request: bool) -> None:
+        self.keys: list[Hashable] = []
+        self.latest: float = now
+        self.of_request: bool = of_request
+
+
+_current: Final[ContextVar[Burst | None]] = ContextVar("tieredcache burst", default=None)
+
+
+def _begin_request(**_: Any) -> None:
+    _current.set(Burst(clock(), of_request=True))
+
+
+request_started.connect(_begin_request)
+
+
+class Known:
+    """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts."""
+
+    __slots__ = ("bursts", "key", "size")
+
+    def __init__(self, key: Any, size: int, bursts: tuple[Burst, ...]) -> None:
+        self.key: Any = key
+        self.size: int = size
+        self.bursts: tuple[Burst, ...] = bursts
+
+
+class Trip:
+    """What one read of the remote brings along: ``keys``, each with its local key; and how many of the copies were read."""
+
+    __slots__ = ("keys", "prefetch", "used")
+
+    def __init__(self, prefetch: Prefetch, keys: list[tuple[Any, Hashable]]) -> None:
+        self.prefetch: Prefetch = prefetch
+        self.keys: list[tuple[Any, Hashable]] = keys
+        self.used: int = 0
+
+    def proved(self, local_key: Hashable, entry: Entry) -> None:
+        """The copy that was brought along is read for the first time."""
+        self.used += 1
+        known = self.prefetch.known.get(local_key)
+        if known is not None:
+            self.prefetch.note(known.key, local_key, entry)
+
+
+class Prefetch:
+    """What one tier has learned. ``limit``: keys that a trip brings along; ``capacity``: entries of the tier.
+
+    It remembers four times as many keys as the tier has entries, those of several bursts counted in each, and no values.
+    """
+
+    def __init__(self, limit: int, capacity: int) -> None:
+        self._limit = limit
+        self._capacity = 4 * capacity
+        self.known: dict[Hashable, Known] = {}
+        self._bursts: dict[Burst, int] = {}  # with the number of keys that this tier has put into it, the oldest first
+        self._size = 0  # the sum of these
+        self._learning = threading.Lock()
+        self._trips: tuple[deque[Trip], ...] = (deque(maxlen=WINDOW + RECENT), deque(maxlen=WINDOW + RECENT))
+        self._level = 0
+        self._untried = 0
+        self._paused_until = 0.0
+
+    def note(self, key: Any, local_key: Hashable, entry: Entry) -> None:
+        """Put a key into the present burst. ``entry``: its new local copy."""
+        if not self._learning.acquire(blocking=False):
+            return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
+        try:
+            now, burst, known = entry.read_at, _current.get(), self.known.get(local_key)
+            if burst is None or len(burst.keys) >= LONGEST_BURST or (not burst.of_request and burst.latest + PAUSE < now):
+                burst = Burst(now, of_request=burst is not None and burst.of_request)
+                _current.set(burst)
+            burst.latest = now
+            if known is None:
+                self.known[local_key] = Known(key, size_of(entry.value), (burst,))
+            elif known.bursts[-1] is burst:
+                return
+            else:
+                known.size, known.bursts = size_of(entry.value), (*known.bursts[1 - BURSTS :], burst)
+            burst.keys.append(local_key)
+            self._bursts[burst] = self._bursts.get(burst, 0) + 1
+            self._size += 1
+            while self._size > self._capacity and len(self._bursts) > 1:
+                self._forget(next(iter(self._bursts)))
+        except AttributeError:  # the copy was forgotten this moment, and has no value any more
+            pass
+        finally:
+            self._learning.release()
+
+    def _forget(self, burst: Burst) -> None:
+        self._size -= self._bursts.pop(burst)
+        for local_key in burst.keys:
+            known = self.known.get(local_key)
+            if known is not None and burst in known.bursts:
+                known.bursts = tuple([other for other in known.bursts if other is not burst])
+                if not known.bursts:
+                    del self.known[local_key]
+
+    def trip(self, local_key: Hashable, index: Mapping[Hashable, Entry], accepts: Callable[[float], bool]) -> Trip | None:
+        """What to bring along with ``local_key``, which is missed; ``None``: nothing.
+
+        ``index``: the entries of the tier. ``accepts``: whether a copy that was read at this time will do.
+        """
+        known, now = self.known.get(local_key), clock()
+        if known is None or now < self._paused_until:
+            return None
+        level, limit = self._level, self._limit
+        if level:
+            self._untried += 1
+            if self._untried % TRY_EVERY == 0:  # the better levels in turn
+                level, limit = (self._untried // TRY_EVERY) % level, min(limit, TRY)
+        if level == NOTHING:
+            return None
+        keys, size = [], 0
+        for candidate in self._company(known, level):
+            entry, about = index.get(candidate), self.known.get(candidate)
+            if about is None or about is known or about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
+                continue
+            if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
+                keys.append((about.key, candidate))
+                size += about.size
+                if len(keys) == limit:
+                    break
+        if not keys:
+            return None
+        trip = Trip(self, keys)
+        self._trips[level].append(trip)
+        self._level = next((better for better, trips in enumerate(self._trips) if _good([*trips][:-RECENT])), NOTHING)
+        return trip
+
+    def _company(self, known: Known, level: int) -> list[Hashable]:
+        """The keys of the bursts before this one, those of the latest burst first; of level 1, those of two bursts."""
+        burst = _current.get()
+        counts: Counter[Hashable] = Counter()
+        for other in reversed(known.bursts):
+            if other is not burst:
+                counts.update(other.keys.copy())  # it may be another thread's
+        return [local_key for local_key, count in counts.items() if count > level]
+
+    def pause(self) -> None:
+        """Bring nothing along for a while: a trip that did has failed, perhaps because of what it was to bring."""
+        self._paused_until = clock() + AFTER_FAILURE
+
+
+def _good(trips: list[Trip]) -> bool:
+    if len(trips) < WINDOW / 2:
+        return True  # too few to tell
+    return sum(trip.used for trip in trips) >= USEFUL * sum(len(trip.keys) for trip in trips)
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes ``value`` takes on its way, as the local tier keeps it: more than ``LARGEST_VALUE`` is enough."""
+    if isinstance(value, (str, bytes)):  # a pickle, too
+        return len(value)
+    size = 8
+    if isinstance(value, (tuple, frozenset)):
+        for part in value:
+            size += size_of(part)
+            if size > LARGEST_VALUE:
+                break
+    return size
