@@ -2,7 +2,7 @@
 
 A remote some way off, one worker, ``LOCAL_TIMEOUT`` 5. Each page is served by each candidate in turn, and what it takes is
 real; the time between two pages is not waited for: the clock is moved. "trips" counts the round trips, "commands" what the
-server executes. With ``--save``, the figures go to ``docs/performance/prefetch.json``.
+server executes. With ``--save``, the figures and a picture go to ``docs/prefetch.md``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
-import json
 import random
 import statistics
 import sys
@@ -27,7 +26,8 @@ from tests.support import servers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SAVED = Path(__file__).parents[1] / "docs" / "performance" / "prefetch.json"
+PAGE = Path(__file__).parents[1] / "docs" / "prefetch.md"
+BEGIN, END = "<!-- figures: python -m benchmarks.prefetch --save -->", "<!-- end of figures -->"
 KEYS = 1000
 LOOKUPS = 200
 SECONDS = 60  # that are measured, by the clock that is moved
@@ -37,7 +37,9 @@ COMMANDS = ("get", "mget", "pttl", "evalsha")
 
 def zipf(draw: random.Random, exponent: float = 1.0, keys: int = KEYS) -> list[int]:
     """The keys of a page of visitors who want a few things often and most things seldom."""
-    return draw.choices(range(keys), cum_weights=list(itertools.accumulate(r**-exponent for r in range(1, keys + 1))), k=LOOKUPS)
+    return draw.choices(
+        range(keys), cum_weights=list(itertools.accumulate(r**-exponent for r in range(1, keys + 1))), k=LOOKUPS
+    )
 
 
 def fixed(pages: int) -> Callable[[random.Random], list[int]]:
@@ -51,7 +53,9 @@ def lists(pages: int) -> Callable[[random.Random], list[int]]:
 
     def one(number: int) -> list[int]:
         lots = random.Random(number).random
-        return sorted(rank for _, rank in heapq.nlargest(LOOKUPS, [(lots() ** (rank**1.2), rank) for rank in range(1, KEYS + 1)]))
+        return sorted(
+            rank for _, rank in heapq.nlargest(LOOKUPS, [(lots() ** (rank**1.2), rank) for rank in range(1, KEYS + 1)])
+        )
 
     made = [one(number) for number in range(pages)]
     return lambda draw: draw.choice(made)
@@ -59,8 +63,9 @@ def lists(pages: int) -> Callable[[random.Random], list[int]]:
 
 @dataclass(frozen=True)
 class Workload:
-    """``rate``: pages a second. ``learning``: seconds before it is measured. What is promised, against without prefetching:
-    trips a page, how many times as fast, commands; ``None``: nothing.
+    """``rate``: pages a second. ``learning``: seconds before it is measured.
+
+    What is promised: trips a page (``None``: nothing); against without ``PREFETCH``, how many times as fast, and commands.
     """
 
     name: str
@@ -145,7 +150,7 @@ def measure(workload: Workload, server: redis.Redis, trips: Trips, move: Callabl
 
     for name in ("without", "with", "by hand"):
         caches[name].local.clear()
-        caches[name]._tier.after_fork()  # it has learned nothing
+        caches[name]._tier.after_fork()  # noqa: SLF001 - it has learned nothing
     draw = random.Random(1)
     learned, pages, clock = int(workload.learning * workload.rate), int(SECONDS * workload.rate), 0.0
     seconds: dict[str, list[float]] = {name: [] for name in CANDIDATES}
@@ -190,7 +195,10 @@ def judged(workload: Workload, found: dict[str, Any]) -> list[str]:
     ours, without, by_hand = (found["candidates"][name] for name in ("with", "without", "by hand"))
     faster, commands = without["mean"] / ours["mean"], ours["commands"] / without["commands"]
     lines = [
-        (f"trips a page {ours['trips']:.1f} (at most {workload.trips})", workload.trips is None or ours["trips"] <= workload.trips),
+        (
+            f"trips a page {ours['trips']:.1f} (at most {workload.trips})",
+            workload.trips is None or ours["trips"] <= workload.trips,
+        ),
         (f"{faster:.1f} x as fast (at least {workload.faster})", faster >= workload.faster),
         (f"commands {commands:.2f} x (at most {workload.commands})", commands <= workload.commands),
     ]
@@ -198,6 +206,43 @@ def judged(workload: Workload, found: dict[str, Any]) -> list[str]:
         ratio = ours["mean"] / by_hand["mean"]
         lines.append((f"{ratio:.2f} x the mean of get_many by hand (at most 1.3)", ratio <= 1.3))  # noqa: PLR2004
     return [f"  {'holds' if holds else 'MISSED'}  {line}" for line, holds in lines]
+
+
+def save(results: list[dict[str, Any]]) -> None:
+    """Write the table and draw the picture."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "tieredcache"
+    from matplotlib import pyplot
+
+    head = ["", "trips a page", "mean, ms", "commands a page", "by hand: trips, ms", "django-redis alone: ms"]
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for found in results:
+        ours, without, by_hand, remote = (
+            found["candidates"][name] for name in ("with", "without", "by hand", "django-redis")
+        )
+        changes = [f"{without[figure]:.1f} → {ours[figure]:.1f}" for figure in ("trips", "mean", "commands")]
+        rows.append([found["name"], *changes, f"{by_hand['trips']:.1f}, {by_hand['mean']:.1f}", f"{remote['mean']:.0f}"])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    text = PAGE.read_text()
+    PAGE.write_text(f"{text.partition(BEGIN)[0]}{BEGIN}\n\n{table}\n\n{END}{text.partition(END)[2]}")
+
+    figure, axes = pyplot.subplots(figsize=(9, 3.4))
+    places = range(len(results))
+    for name, shift, colour in (("without", 0.2, "#c9cdd3"), ("with", -0.2, "#0b6e4f")):
+        trips = [found["candidates"][name]["trips"] for found in results]
+        bars = axes.barh([place + shift for place in places], trips, 0.38, color=colour, label=f"{name} PREFETCH")
+        axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=3)
+    axes.set_yticks(places, [found["name"] for found in results], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("round trips a page of 200 look-ups", fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    figure.tight_layout()
+    figure.savefig(PAGE.with_suffix(".svg"), metadata={"Date": None}, facecolor="white")
 
 
 def main() -> int:
@@ -233,7 +278,7 @@ def main() -> int:
             missed += sum("MISSED" in line for line in lines)
             print("\n".join(lines), flush=True)
     if arguments.save:
-        SAVED.write_text(json.dumps(results, indent=1) + "\n")
+        save(results)
     return int(missed > 0)
 
 

@@ -46,6 +46,12 @@ def pytest_sessionstart(session):
         hypothesis.core.global_force_seed = session.config.getoption("randomly_seed", None)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--prefetch", type=int, help="PREFETCH of the caches that name none: every promise holds with and without"
+    )
+
+
 ATTEMPTS = 3
 AGAIN = "run again"
 
@@ -129,7 +135,9 @@ def make_cache(request):
         def make(remote="locmem", *, alias=None, remote_alias=None, **options):
             config = remote_settings(remote, request) if isinstance(remote, str) else remote
             config = {**config, **(remote_alias or {})}
-            tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": options, **(alias or {})}
+            prefetch = request.config.getoption("prefetch")
+            chosen = {} if prefetch is None else {"PREFETCH": prefetch}
+            tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": chosen | options, **(alias or {})}
             stack.enter_context(override_settings(CACHES={"default": tiered, "remote": config}))
             cache = caches["default"]
             cache.clear()

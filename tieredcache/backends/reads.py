@@ -9,7 +9,7 @@ from django.core.cache.backends.base import BaseCache
 
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.freshness import accepts
-from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN
+from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN, time_limits
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, is_remote_error, says_down
 from tieredcache.remote.reader import Undecodable
@@ -119,9 +119,9 @@ class RemoteReads(RemoteWrites):
             answers = self._reader().get_many(remote, keys, None)
         except Exception as error:
             tier.prefetch.pause()
-            if is_remote_error(error, tier.packages):
-                return None
-            raise
+            if isinstance(error, (TimeoutError, *time_limits())) and not is_remote_error(error, tier.packages):
+                raise
+            return None
         for read, (value, ttl) in zip(along, answers[len(reads) :], strict=True):
             if type(value) is not Undecodable and (tier.prefix or type(read.local_key) is not str):
                 tier.keep(read, value, ttl, trip)

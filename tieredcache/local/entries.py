@@ -125,7 +125,9 @@ class Entry(BareEntry):
 
     deadline: float
 
-    def __init__(self, value: Any, unpack: Callable[[Any], Any] | None, read_at: float, expires: float) -> None:
+    def __init__(
+        self, value: Any, unpack: Callable[[Any], Any] | None, read_at: float, expires: float, trip: Trip | None = None
+    ) -> None:
         self.deadline = NEVER
         self.until: float = NEVER
         self.refill_at: float = NEVER
@@ -133,7 +135,7 @@ class Entry(BareEntry):
         self.unpack: Callable[[Any], Any] | None = unpack  # None: every reader is given the same object
         self.read_at: float = read_at
         self.expires: float = expires  # when the remote entry expires: nothing is served past it, however stale
-        self.trip: Trip | None = None
+        self.trip: Trip | None = trip
 
     def publish(self, until: float) -> None:
         """Let the value be served until this time."""

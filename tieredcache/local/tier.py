@@ -203,14 +203,12 @@ class LocalTier(Store[Entry]):
         options, local_key, started = self.options, read.local_key, read.started
         if self._undecodable:
             self._undecodable.pop(local_key, None)
-        timeout = read.timeout if value is not MISSING else min(read.timeout, options.miss_timeout)
+        timeout = min(read.timeout, options.miss_timeout) if value is MISSING else read.timeout
         if timeout:
             timeout *= 1 - options.jitter * random.random()  # noqa: S311 - jitter, not a secret
             if ttl is not None and ttl < timeout:
                 timeout = ttl
-        entry = self._entry(read, value, ttl) if timeout > 0 else None
-        if entry is not None:
-            entry.trip = trip
+        entry = self._entry(read, value, ttl, trip) if timeout > 0 else None
         removed: list[Any] = [entry]  # let go when the lock has been released
         with self.lock:
             known = self.index.get(local_key)
@@ -231,20 +229,18 @@ class LocalTier(Store[Entry]):
                 self.skipped += 1
         return value
 
-    def _entry(self, read: Read, value: Any, ttl: float | None) -> Entry | None:
+    def _entry(self, read: Read, value: Any, ttl: float | None, trip: Trip | None) -> Entry | None:
         expires = FOREVER if ttl is None else read.started + ttl
         if value is MISSING:
-            return Entry(None, absent, read.started, expires)
+            return Entry(None, absent, read.started, expires, trip)
         if read.shared or is_immutable(value):
-            return Entry(value, None, read.started, expires)
+            return Entry(value, None, read.started, expires, trip)
         try:
-            return Entry(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), unpickle, read.started, expires)
+            return Entry(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), unpickle, read.started, expires, trip)
         except Exception as error:
             if isinstance(error, (TimeoutError, *time_limits())):
                 raise
-            return (
-                None  # whatever else the value's own code raises: the remote has answered, so it is returned, and not kept
-            )
+            return None  # whatever else the value's own code raises: the remote has answered, so it is returned and not kept
 
     def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:
         """Count an answer that does not decode, which is a miss, and log it: once, until the key decodes again."""

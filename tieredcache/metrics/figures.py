@@ -49,6 +49,8 @@ FIGURES: Final = (
     Figure("expired", "tieredcache.expired", "{read}", "Reads that found a local copy past its deadline."),
     Figure("remote_errors", "tieredcache.remote.errors", "{error}", "Remote operations that raised."),
     Figure("skipped", "tieredcache.skipped", "{answer}", "Remote answers that were not kept."),
+    Figure("prefetched", "tieredcache.prefetched", "{answer}", "Remote answers that were brought along with another key."),
+    Figure("prefetch_used", "tieredcache.prefetch.used", "{answer}", "Of these, those that were read later."),
     Figure("entries", "tieredcache.entry.count", "{entry}", "Local copies held now.", counter=False),
     Figure("max_entries", "tieredcache.entry.limit", "{entry}", "The capacity.", counter=False),
 )

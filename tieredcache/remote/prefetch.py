@@ -66,6 +66,16 @@ def _begin_request(**_: Any) -> None:
 request_started.connect(_begin_request)
 
 
+def current_burst(now: float) -> Burst:
+    """The burst of this request; outside requests that of this thread, task or greenlet."""
+    burst = _current.get()
+    if burst is None or len(burst.keys) >= LONGEST_BURST or (not burst.of_request and burst.latest + PAUSE < now):
+        burst = Burst(now, of_request=burst is not None and burst.of_request)
+        _current.set(burst)
+    burst.latest = now
+    return burst
+
+
 class Known:
     """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts."""
 
@@ -118,11 +128,7 @@ class Prefetch:
         if not self._learning.acquire(blocking=False):
             return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
         try:
-            now, burst, known = entry.read_at, _current.get(), self.known.get(local_key)
-            if burst is None or len(burst.keys) >= LONGEST_BURST or (not burst.of_request and burst.latest + PAUSE < now):
-                burst = Burst(now, of_request=burst is not None and burst.of_request)
-                _current.set(burst)
-            burst.latest = now
+            burst, known = current_burst(entry.read_at), self.known.get(local_key)
             if known is None:
                 self.known[local_key] = Known(key, size_of(entry.value), (burst,))
             elif known.bursts[-1] is burst:
@@ -154,7 +160,7 @@ class Prefetch:
         ``index``: the entries of the tier. ``accepts``: whether a copy that was read at this time will do.
         """
         known, now = self.known.get(local_key), clock()
-        if known is None or now < self._paused_until:
+        if known is None or now < self._paused_until or not accepts(now):  # a demand that no copy will meet in a moment
             return None
         level, limit = self._level, self._limit
         if level:
@@ -164,7 +170,7 @@ class Prefetch:
         if level == NOTHING:
             return None
         keys, size = [], 0
-        for candidate in self._company(known, level):
+        for candidate in _company(known, level, current_burst(now)):
             entry, about = index.get(candidate), self.known.get(candidate)
             if about is None or about is known or about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
                 continue
@@ -180,18 +186,18 @@ class Prefetch:
         self._level = next((better for better, trips in enumerate(self._trips) if _good([*trips][:-RECENT])), NOTHING)
         return trip
 
-    def _company(self, known: Known, level: int) -> list[Hashable]:
-        """The keys of the bursts before this one, those of the latest burst first; of level 1, those of two bursts."""
-        burst = _current.get()
-        counts: Counter[Hashable] = Counter()
-        for other in reversed(known.bursts):
-            if other is not burst:
-                counts.update(other.keys.copy())  # it may be another thread's
-        return [local_key for local_key, count in counts.items() if count > level]
-
     def pause(self) -> None:
         """Bring nothing along for a while: a trip that did has failed, perhaps because of what it was to bring."""
         self._paused_until = clock() + AFTER_FAILURE
+
+
+def _company(known: Known, level: int, present: Burst) -> list[Hashable]:
+    """The keys of the bursts before this one, those of the latest burst first; of level 1, those of two bursts."""
+    counts: Counter[Hashable] = Counter()
+    for burst in reversed(known.bursts):
+        if burst is not present:
+            counts.update(burst.keys.copy())  # it may be another thread's
+    return [local_key for local_key, count in counts.items() if count > level]
 
 
 def _good(trips: list[Trip]) -> bool:

@@ -1,0 +1,390 @@
+"""PREFETCH: keys that were read together are refreshed together, under every promise, and little is sent in vain."""
+
+import asyncio
+import contextvars
+import random
+import threading
+
+import pytest
+import redis
+from django.core.signals import request_started
+
+from tests.support.copies import deadline
+from tests.support.trips import CountingConnection, counting
+from tieredcache import fresh
+from tieredcache.local.entries import Entry
+from tieredcache.remote import prefetch
+from tieredcache.remote.prefetch import Prefetch
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+BATCHING = ["django-redis", "django", "django-valkey", "django-valkey-cluster", "memcached"]
+PAGE = [f"key:{number}" for number in range(8)]
+
+
+def page(cache, keys=PAGE):
+    """What one request reads; the values."""
+    request_started.send(sender=None)
+    return [cache.get(key) for key in keys]
+
+
+def ask(cache, key=PAGE[0]):
+    """A request that reads one key."""
+    return page(cache, [key])[0]
+
+
+@pytest.fixture
+def cache(make_cache, clock, valkey_url):
+    """A cache whose page has been read once, and has expired; its trips are counted."""
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
+    return read_once(cache, clock)
+
+
+def read_once(cache, clock):
+    for key in PAGE:
+        cache.remote.set(key, f"value of {key}", timeout=None)
+    page(cache)
+    clock.move(6)
+    return cache
+
+
+def trips(call):
+    before = CountingConnection.trips
+    call()
+    return CountingConnection.trips - before
+
+
+def brought(cache):
+    """The keys whose copies were brought along and not read yet."""
+    return {key for key, entry in cache._tier.index.items() if entry.trip is not None}
+
+
+def test_keys_read_together_are_refreshed_in_one_trip(cache):
+    assert trips(lambda: page(cache)) == 1
+    stats = cache.stats()
+    assert (stats.prefetched, stats.prefetch_used) == (7, 7)
+    assert (stats.misses, stats.remote_hits, stats.hits) == (0, 9, 7), "what nobody has asked for is no read"
+
+
+@pytest.mark.parametrize("kind", BATCHING)
+def test_every_remote_that_reads_many_keys_at_once_brings_them_along(kind, make_cache, clock):
+    cache = read_once(make_cache(kind, LOCAL_TIMEOUT=5, JITTER=0), clock)
+    assert page(cache) == [f"value of {key}" for key in PAGE]
+    assert cache.stats().prefetch_used == 7
+
+
+@pytest.mark.parametrize("kind", ["locmem", "file"])
+def test_a_remote_that_reads_key_by_key_brings_nothing_along(kind, make_cache, clock):
+    cache = read_once(make_cache(kind, LOCAL_TIMEOUT=5, JITTER=0), clock)
+    page(cache)
+    assert cache.stats().prefetched == 0
+
+
+def test_nothing_is_brought_along_when_it_is_switched_off(make_cache, clock, valkey_url):
+    cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, PREFETCH=0), clock)
+    assert trips(lambda: page(cache)) == 8
+    assert cache.stats().prefetched == 0
+
+
+def test_no_more_keys_are_brought_along_than_the_option_says(make_cache, clock, valkey_url):
+    cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=2), clock)
+    ask(cache)
+    assert len(brought(cache)) == 2
+
+
+def test_a_read_of_many_keys_brings_their_company_along(cache):
+    request_started.send(sender=None)
+    cache.get_many(PAGE[:2])
+    assert brought(cache) == set(PAGE[2:])
+    assert trips(lambda: page(cache)) == 0
+
+
+def test_async_reads_bring_along_too(make_cache, clock, valkey_url):
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
+    cache.remote.set_many(dict.fromkeys(PAGE, 1), timeout=None)
+
+    async def reads():
+        return [await cache.aget(key) for key in PAGE]
+
+    request_started.send(sender=None)
+    asyncio.run(reads())
+    clock.move(6)
+    request_started.send(sender=None)
+    assert trips(lambda: asyncio.run(reads())) == 1
+
+
+def test_copies_that_are_still_good_are_left_alone(cache, clock):
+    page(cache)
+    clock.move(3)
+    cache.delete(PAGE[0])
+    ask(cache)
+    assert brought(cache) == set()
+    assert {deadline(cache, key) - clock() for key in PAGE[1:]} == {2}
+
+
+def test_copies_about_to_expire_are_refreshed_as_well(cache, clock):
+    page(cache)
+    clock.move(4.6)
+    cache.delete(PAGE[0])
+    ask(cache)
+    assert brought(cache) == set(PAGE[1:])
+
+
+# --- the promises hold for what was brought along ---
+
+
+def test_the_deadline_counts_from_before_the_trip(cache, clock, monkeypatch):
+    reader = type(cache._tier.reader)
+    original = reader.get_many
+
+    def slow(*args, **kwargs):
+        answers = original(*args, **kwargs)
+        clock.move(2)
+        return answers
+
+    monkeypatch.setattr(reader, "get_many", slow)
+    sent = clock()
+    ask(cache)
+    assert {deadline(cache, key) for key in PAGE} == {sent + 5}
+
+
+def test_a_write_during_the_trip_is_not_undone(cache, monkeypatch):
+    reader = type(cache._tier.reader)
+    original = reader.get_many
+
+    def overtaken(*args, **kwargs):
+        answers = original(*args, **kwargs)
+        cache.set(PAGE[3], "newer")
+        return answers
+
+    monkeypatch.setattr(reader, "get_many", overtaken)
+    ask(cache)
+    assert cache.get(PAGE[3]) == "newer"
+
+
+def test_a_copy_does_not_outlive_the_remote_entry(cache, clock):
+    cache.remote.set(PAGE[3], "short", timeout=2)
+    ask(cache)
+    assert deadline(cache, PAGE[3]) <= clock() + 2
+
+
+def test_a_mutable_value_is_each_readers_own(cache):
+    cache.remote.set(PAGE[3], {"a": []}, timeout=None)
+    cache.get(PAGE[0])
+    cache.get(PAGE[3])["a"].append(1)
+    assert cache.get(PAGE[3]) == {"a": []}
+
+
+def test_keys_that_are_never_kept_are_not_brought_along(make_cache, clock, valkey_url):
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, LOCAL_TIMEOUTS={"key:3": 0}, JITTER=0)
+    ask(read_once(cache, clock))
+    assert PAGE[3] not in brought(cache)
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_an_absence_is_brought_along_where_it_is_remembered(seconds, make_cache, clock, valkey_url):
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, MISS_TIMEOUT=seconds, JITTER=0)
+    read_once(cache, clock)
+    cache.remote.delete(PAGE[3])
+    ask(cache)
+    assert (PAGE[3] in brought(cache)) is bool(seconds)
+    assert cache.get(PAGE[3]) is None
+
+
+def test_within_a_demand_older_copies_are_read_again_in_one_trip(cache, clock):
+    page(cache)
+    clock.move(2)
+    with fresh(max_age=1):
+        assert trips(lambda: page(cache)) == 1
+
+
+def test_a_demand_that_no_copy_meets_brings_nothing_along(cache):
+    with fresh():
+        assert trips(lambda: page(cache)) == 8
+    assert cache.stats().prefetched == 0
+
+
+def test_another_tenants_keys_are_not_brought_along(make_cache, clock, valkey_url):
+    tenant = contextvars.ContextVar("tenant", default="one")
+    remote = counting("django-redis", valkey_url)
+    remote["KEY_FUNCTION"] = lambda key, prefix, version: f"{tenant.get()}:{key}"
+    cache = make_cache(remote, LOCAL_TIMEOUT=5, JITTER=0)
+    read_once(cache, clock)
+    assert trips(lambda: page(cache)) == 1, "within one tenant they are"
+    clock.move(6)
+    tenant.set("two")
+    cache.remote.set_many(dict.fromkeys(PAGE, "two"), timeout=None)
+    assert page(cache) == ["two"] * 8
+    tenant.set("one")
+    assert page(cache) == [f"value of {key}" for key in PAGE]
+
+
+def test_a_neighbour_that_does_not_decode_is_skipped(cache, caplog):
+    client = redis.Redis.from_url(cache.remote._server if isinstance(cache.remote._server, str) else cache.remote._server[0])
+    client.set(cache.make_key(PAGE[3]), b"\x80no pickle")
+    assert ask(cache) == "value of key:0"
+    assert not caplog.records
+    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
+
+
+def test_a_neighbour_of_another_type_does_not_fail_the_read(make_cache, clock):
+    """django-valkey reads many keys by many commands, of which one fails."""
+    cache = read_once(make_cache("django-valkey", LOCAL_TIMEOUT=5, JITTER=0), clock)
+    cache.remote.delete(PAGE[3])
+    cache.remote.client.get_client(write=True).rpush(cache.make_key(PAGE[3]), "item")
+    assert ask(cache) == "value of key:0"
+
+
+def test_a_key_of_another_type_raises_what_the_remote_raises(cache):
+    cache.remote.delete(PAGE[0])
+    cache.remote.client.get_client(write=True).rpush(cache.make_key(PAGE[0]), "item")
+    with pytest.raises(redis.ResponseError):
+        cache.remote.get(PAGE[0])
+    with pytest.raises(redis.ResponseError):
+        cache.get(PAGE[0])
+
+
+def test_a_trip_that_fails_is_made_again_for_the_key_alone(cache, clock, monkeypatch):
+    def fails(*args, **kwargs):
+        raise redis.TimeoutError("too much for the link")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(cache._tier.reader), "get_many", fails)
+        assert ask(cache) == "value of key:0"
+    assert cache.stats().remote_errors == 0
+    ask(cache, PAGE[1])
+    assert not brought(cache), "nothing is brought along for a while"
+    clock.move(prefetch.AFTER_FAILURE)
+    ask(cache)
+    assert brought(cache)
+
+
+def test_a_read_that_the_circuit_watches_brings_nothing_along(cache, monkeypatch):
+    def fails(*args, **kwargs):
+        raise redis.ConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(cache._tier.reader), "get", fails)
+        patched.setattr(type(cache._tier.reader), "get_many", fails)
+        with pytest.raises(redis.ConnectionError):
+            ask(cache)
+    assert cache._tier.circuit.failing
+    monkeypatch.setattr(cache._tier.prefetch, "trip", lambda *_: pytest.fail("asked what to bring along"))
+    assert ask(cache) == "value of key:0"
+
+
+# --- bounds ---
+
+
+def test_large_values_are_not_brought_along(cache, clock):
+    cache.remote.set(PAGE[3], "x" * (prefetch.LARGEST_VALUE + 1), timeout=None)
+    page(cache)
+    clock.move(6)
+    ask(cache)
+    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
+
+
+def test_a_trip_brings_no_more_bytes_than_it_may(make_cache, clock, valkey_url):
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
+    keys = [f"large:{number}" for number in range(40)]
+    cache.remote.set_many(dict.fromkeys(keys, "x" * 16_000), timeout=None)
+    page(cache, keys)
+    clock.move(6)
+    ask(cache, keys[0])
+    assert len(brought(cache)) == prefetch.LARGEST_TRIP // 16_000
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("x" * 50, 50), (b"x" * 50, 50), (7, 8), (("x" * 50, ("y" * 50,)), 116), (("x" * 20_000,) * 9, 20_008)],
+)
+def test_sizes_are_estimated(value, size):
+    assert prefetch.size_of(value) == size
+
+
+def entry(now):
+    """A copy that was read at this time, and is past its deadline for good."""
+    return Entry("value", None, now, now)
+
+
+def test_what_is_remembered_is_bounded(clock):
+    learned = Prefetch(100, 10)
+    for number in range(1000):
+        clock.move(1)
+        request_started.send(sender=None)
+        for key in ("common", f"own {number}"):
+            learned.note(key, key, entry(clock()))
+    assert len(learned.known) <= 40
+    assert learned._size <= 40
+    assert sum(len(burst.keys) for burst in learned._bursts) <= 40
+    assert len(learned.known["common"].bursts) == prefetch.BURSTS
+
+
+def level_after(pages, keys, clock, *, used):
+    """The level of a tier whose pages have read ten of so many keys by chance. ``used``: whether copies are read."""
+    learned, draw = Prefetch(100, 10_000), random.Random(1)
+    for _ in range(pages):
+        clock.move(1)
+        request_started.send(sender=None)
+        for key in draw.sample(range(keys), 10):
+            trip = learned.trip(key, {}, lambda read_at: True)
+            if trip is not None and used:
+                for _, local_key in trip.keys:
+                    trip.proved(local_key, entry(clock()))
+            learned.note(key, key, entry(clock()))
+    return learned._level
+
+
+def test_keys_read_together_by_chance_are_soon_left_alone(clock):
+    assert level_after(600, 1000, clock, used=False) == prefetch.NOTHING
+    assert level_after(600, 20, clock, used=True) == 0
+
+
+def test_a_level_that_was_given_up_is_tried_again(clock):
+    learned = Prefetch(100, 1000)
+    for number in range(40):
+        learned.note(number, number, entry(clock()))
+    request_started.send(sender=None)
+    read = False
+    for _ in range(3000):
+        clock.move(1)
+        trip = learned.trip(0, {}, lambda read_at: True)
+        if trip is not None and read:
+            trip.used += len(trip.keys)
+        read = read or learned._level == prefetch.NOTHING
+    assert read, "it has given up"
+    assert learned._level == 0
+
+
+# --- bursts ---
+
+
+def test_a_burst_ends_with_the_request(cache, clock):
+    cache.remote.set_many({"one": 1, "two": 2}, timeout=None)
+    page(cache, ["one"])
+    page(cache, ["two"])
+    clock.move(6)
+    page(cache, ["one"])
+    assert brought(cache) == set()
+
+
+@pytest.mark.parametrize(("seconds", "together"), [(0.05, True), (0.2, False)])
+def test_outside_requests_a_burst_ends_with_a_pause(seconds, together, cache, clock):
+    cache.remote.set_many({"one": 1, "two": 2}, timeout=None)
+
+    def task():
+        cache.get("one")
+        clock.move(seconds)
+        cache.get("two")
+        clock.move(6)
+        cache.get("one")
+
+    thread = threading.Thread(target=contextvars.Context().run, args=[task])
+    thread.start()
+    thread.join()
+    assert ("two" in brought(cache)) is together
+
+
+def test_a_thread_that_learns_makes_no_other_wait(cache):
+    """Nor itself, amid a destructor that reads the cache."""
+    with cache._tier.prefetch._learning:
+        assert page(cache) == [f"value of {key}" for key in PAGE]
