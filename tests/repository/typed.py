@@ -53,6 +53,8 @@ def figures(stats: Stats) -> None:
     assert_type(stats.expired, int)
     assert_type(stats.remote_errors, int)
     assert_type(stats.skipped, int)
+    assert_type(stats.prefetched, int)
+    assert_type(stats.prefetch_used, int)
     assert_type(stats.entries, int)
     assert_type(stats.max_entries, int)
     assert_type(stats.hit_ratio, float)

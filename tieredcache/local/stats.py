@@ -32,9 +32,9 @@ class Stats:
     """Remote answers that were not kept: the key's local timeout is 0, the value cannot be pickled or decoded, the remote
     entry was about to expire, or a write came in between."""
     prefetched: int = 0
-    """Remote answers that nobody had asked for yet: they were read in the same trip as another key."""
+    """Remote answers that were brought along with another key."""
     prefetch_used: int = 0
-    """Of these, the local copies that were read later."""
+    """Of these, those that were read later."""
     entries: int = 0
     """Local copies held now, those past their deadline included until they are met or evicted."""
     max_entries: int = 0
