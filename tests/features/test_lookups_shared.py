@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import contextvars
 import itertools
+import sys
 import threading
 from typing import NamedTuple
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 
@@ -239,6 +239,12 @@ def test_nobody_sees_rows_older_than_its_own_reload(make_cache, make_lru):
         assert table["GB"].n == newest[0] == 240
 
 
+def waits(thread):
+    """Whether it waits for another thread's reload."""
+    frame = sys._current_frames().get(thread.ident)
+    return frame is not None and frame.f_code is LookupTable._reload.__code__
+
+
 def test_reloads_that_wait_are_served_by_one(make_lru):
     """Which begins after they have been called."""
     make_lru()
@@ -258,8 +264,8 @@ def test_reloads_that_wait_are_served_by_one(make_lru):
     begun.wait(10)
     for thread in threads[1:]:
         thread.start()
-    while len(caches["default"].inflight.under_way) < 8:
-        threads[0].join(0.01)  # until all have joined it; they do not tell
+    while not all(waits(thread) for thread in threads[1:]):
+        threads[0].join(0.01)  # they do not tell
     go_on.set()
     for thread in threads:
         thread.join()
@@ -291,7 +297,7 @@ def test_reloads_of_tasks_are_served_by_few(make_lru):
 
 def test_reloads_that_cannot_wait_for_each_other_end(make_cache, monkeypatch):
     """Each reads the source once. Which of the two is newer nobody can tell, and so the next look-up loads the table."""
-    monkeypatch.setattr("tieredcache.local.inflight.PATIENCE", 0.05)
+    monkeypatch.setattr("tieredcache.lookups.table.PATIENCE", 0.05)
     make_cache(LOCAL_TIMEOUT=60)
     reading, go_on = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
     calls = itertools.count()

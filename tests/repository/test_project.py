@@ -187,12 +187,10 @@ BESIDES = {
     },
     "lookups": {
         "freshness.accepts_once",
-        "local.entries.NEVER",
         "local.entries.time_limits",
         "local.inflight.Computation",
+        "local.inflight.PATIENCE",
         "local.inflight.running_loop",
-        "local.inflight.wait",
-        "remote.failures.describe",
     },
     "management": {
         "config.excluded.EXCLUDED_PREFIXES",

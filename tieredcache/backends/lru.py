@@ -149,6 +149,10 @@ class LRUCache(StoreKeys):
         """A value that is another one once ``key`` has been deleted."""
         return self._store.deletes
 
+    def local_timeout(self, key: str) -> float:  # noqa: ARG002 - as TieredCache's
+        """The seconds for which a copy of ``key`` may be served beside another tier: there is none."""
+        return FOREVER
+
     @property
     def inflight(self) -> Inflight:
         """The values that threads and tasks of this process are computing, by local key."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import inspect
 from collections import namedtuple
 from collections.abc import Mapping
+from hashlib import sha256
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +14,8 @@ from asgiref.sync import async_to_sync
 from django.db.models import QuerySet
 from django.db.models.query import ValuesIterable
 
-from tieredcache.local.inflight import running_loop
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 FORMAT: Final = 1
 """The first item of every entry; another one means that the rest is arranged in another way."""
@@ -33,14 +30,10 @@ class Source:
 
     def __init__(self, name: str, source: Any, key: str, row: Any) -> None:
         self.name = name
-        self._source = source
-        self._key = key
-        self._row = row
-        self._fields: tuple[str, ...] | None = None
-        if row is not None:
-            self._fields = getattr(row, "_fields", None)
-            if not (inspect.isclass(row) and self._fields and tuple in row.__mro__):
-                raise TypeError(f"{name}: row is {row!r}, not a NamedTuple class")
+        self._source, self._key, self._row = source, key, row
+        self._fields: tuple[str, ...] | None = getattr(row, "_fields", None)
+        if row is not None and self._fields is None:
+            raise TypeError(f"{name}: row is {row!r}, not a NamedTuple class")
         if isinstance(source, QuerySet):
             if not issubclass(source._iterable_class, ValuesIterable):  # noqa: SLF001 - there is no public way to ask
                 raise TypeError(f'{name}: the queryset does not return mappings. Name the fields: .values("{key}", ...)')
@@ -48,84 +41,52 @@ class Source:
             self._fields = self._fields or (*query.extra_select, *query.values_select, *query.annotation_select)
         elif not callable(source):
             raise TypeError(f"{name}: the source is {source!r}, neither a queryset nor a callable that returns mappings")
-        if self._fields is not None:
-            self._check_fields(self._fields)
-        known = fingerprint(source) if self._fields is None else repr(self._fields)
-        self.signature: str = hashlib.sha256(f"{key}:{known}".encode()).hexdigest()[:16]
+        known = self._checked(self._fields) if self._fields else fingerprint(source)
+        self.signature: str = sha256(f"{key}:{known}".encode()).hexdigest()[:16]
 
     def load(self) -> tuple[Any, ...]:
         """The entry for the rows that the source has now; raises what it raises, with a note that names the table."""
         try:
             found = self._source.all() if isinstance(self._source, QuerySet) else self._source()
-            return FORMAT, self.signature, *self._table(self._awaited(found))
-        except StopIteration as error:  # it would end the generator or coroutine that has called this
+            if inspect.isawaitable(found) or (hasattr(found, "__aiter__") and not isinstance(found, QuerySet)):
+                found = async_to_sync(_collect)(found)
+            return FORMAT, self.signature, *self._table(found)
+        except StopIteration as error:  # asyncio cannot pass it on: whoever waited for it would wait without an end
             raise RuntimeError(f"{self.name}: its source raised StopIteration") from error
         except Exception as error:
-            note = f"While reading the source of {self.name}."
-            if note not in getattr(error, "__notes__", []):
-                with contextlib.suppress(Exception):  # an exception may take no notes
-                    error.add_note(note)
+            error.add_note(f"While reading the source of {self.name}.")
             raise
 
     def index(self, entry: Any) -> dict[Any, Any] | None:
         """The rows of an entry by their keys; ``None`` for an entry that code with other fields has written."""
         if not isinstance(entry, (tuple, list)) or list(entry[:2]) != [FORMAT, self.signature]:
             return None
-        # As the remote's serializer has returned them: JSON makes lists of tuples, and may make one key of two.
-        fields, table = tuple(entry[2]), list(entry[3])
-        make = (self._row or row_class(fields))._make
-        place = fields.index(self._key) if fields else 0
-        rows = {self._hashable(values[place]): make(values) for values in table}
-        if len(rows) < len(table):
-            raise ValueError(f"{self.name}: the cache's serializer has made two rows alike in {self._key!r}")
-        return rows
+        fields = tuple(entry[2])  # JSON makes lists of tuples
+        make, place = (self._row or row_class(fields))._make, fields.index(self._key) if fields else 0
+        return {values[place]: make(values) for values in entry[3]}
 
-    def _awaited(self, found: Any) -> Any:
-        if isinstance(found, QuerySet) or not (inspect.isawaitable(found) or hasattr(found, "__aiter__")):
-            return found
-        if running_loop():
-            getattr(found, "close", lambda: None)()  # a coroutine that is not awaited warns
-            raise RuntimeError(f"{self.name}: its source is async, and so is the caller: await aget() or areload()")
-        return async_to_sync(_collect)(found)
-
-    def _table(self, found: Iterable[Any]) -> tuple[Any, Any]:
+    def _table(self, found: Any) -> tuple[Any, Any]:
         fields = self._fields
         rows: dict[Any, tuple[Any, ...]] = {}
         for number, row in enumerate(found):
-            where = f"{self.name}: row {number} of its source"
             if not isinstance(row, Mapping):
-                raise TypeError(f"{where} is a {type(row).__name__}, not a mapping: {row!r}")
-            if fields is None:
-                fields = tuple(row)
-                self._check_fields(fields)
-            missing = [field for field in fields if field not in row]
-            if missing:
-                raise ValueError(f"{where} has no {missing[0]!r}: {row!r}")
-            if self._fields is None and len(row) > len(fields):
-                raise ValueError(f"{where} has other fields than the first: {row!r}")
-            key = self._hashable(row[self._key])
+                raise TypeError(f"row {number} is a {type(row).__name__}, not a mapping: {row!r}")
+            fields = fields or self._checked(tuple(row))
+            if not row.keys() >= set(fields) or (self._fields is None and len(row) > len(fields)):
+                raise ValueError(f"row {number} does not have the fields {', '.join(fields)}: {row!r}")
+            key = row[self._key]
             if key in rows:
-                raise ValueError(f"{self.name}: its source has two rows whose {self._key!r} is {key!r}")
-            rows[key] = tuple(row[field] for field in fields)
+                raise ValueError(f"two rows whose {self._key!r} is {key!r}")
+            rows[key] = tuple([row[field] for field in fields])
         return fields or (), tuple(rows.values())
 
-    def _check_fields(self, fields: tuple[Any, ...]) -> None:
+    def _checked(self, fields: tuple[str, ...]) -> tuple[str, ...]:
         if self._key not in fields:
-            known = ", ".join(map(str, fields))
-            raise ValueError(f"{self.name}: key is {self._key!r}, which is not one of its fields: {known}")
-        try:
-            row_class(fields)
-        except (TypeError, ValueError) as error:
-            problem = f"{self.name}: its fields {fields!r} cannot be those of a named tuple: {error}. Give them other names."
-            raise ValueError(problem) from error
-
-    def _hashable(self, key: Any) -> Any:
-        try:
-            hash(key)
-        except TypeError:
-            problem = f"{self._key!r} is a {type(key).__name__} in one row, which cannot be looked up: {key!r}"
-            raise TypeError(f"{self.name}: {problem}") from None
-        return key
+            raise ValueError(
+                f"{self.name}: key is {self._key!r}, which is not one of its fields: {', '.join(map(str, fields))}"
+            )
+        row_class(fields)  # raises ValueError where a name cannot be that of a field
+        return fields
 
 
 async def _collect(found: Any) -> Any:
@@ -146,13 +107,11 @@ def _row(fields: tuple[str, ...], values: tuple[Any, ...]) -> Any:
 
 
 def fingerprint(source: Callable[..., Any]) -> str:
-    """A digest of the code of a callable that names no fields: its names and constants, but not the lines it is on.
+    """The names and constants in the code of a callable that names no fields, but not the lines it is on.
 
-    The same in every process that runs the same code; another one when a deploy has changed it.
+    The same in every process that runs the same code; other ones when a deploy has changed it.
     """
-    while isinstance(source, functools.partial):
-        source = source.func
-    function = inspect.unwrap(getattr(source, "__func__", source))
+    function = inspect.unwrap(getattr(source, "func", source))  # of a partial
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return _text(code) if code else getattr(function, "__qualname__", type(function).__qualname__)
 

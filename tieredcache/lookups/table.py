@@ -7,34 +7,55 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from time import monotonic as clock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
 
 from asgiref.sync import sync_to_async
+from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from tieredcache.backends import TieredCache
+from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.freshness import accepts_once
-from tieredcache.local.entries import NEVER, time_limits
-from tieredcache.local.inflight import running_loop, wait
-from tieredcache.lookups.load import HOLD, Known, Load, bind, put
+from tieredcache.local.entries import time_limits
+from tieredcache.local.inflight import PATIENCE, Computation, running_loop
 from tieredcache.lookups.source import Source
-from tieredcache.remote.failures import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 
-    from tieredcache.backends import LRUCache
-    from tieredcache.local.inflight import Computation
-    from tieredcache.lookups.load import Rows
-
 Row = TypeVar("Row", bound=tuple[Any, ...])
 Default = TypeVar("Default")
+Rows: TypeAlias = dict[Any, Any]
+Cache: TypeAlias = TieredCache | LRUCache
+
+HOLD: Final = 1.0
+"""Seconds for which rows are served that the cache does not keep, and until a source that has failed is tried again."""
+
+MOST_KEYS: Final = 100
+"""Local keys (one for each tenant, say) whose last rows a table has ready for the case that its source fails."""
 
 logger: logging.Logger = logging.getLogger("tieredcache")
+
+
+@dataclass(slots=True)
+class Known:
+    """The rows that a table loaded last for one local key. Times are seconds of the monotonic clock.
+
+    Until ``held_until`` they are served although the cache does not keep them, unless the ``mark`` of the key is another
+    one: then it has been written since. ``failing``: the source has failed since.
+    """
+
+    rows: Rows
+    asked_at: float
+    held_until: float
+    mark: object
+    failing: bool = False
 
 
 class LookupTable(Mapping[Hashable, Row], Generic[Row]):
@@ -60,7 +81,6 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
     def __init__(
         self: LookupTable[Any], cache_key: str, source: Any, *, key: str, timeout: Any = ..., alias: str = ...
     ) -> None: ...
-
     def __init__(
         self,
         cache_key: str,
@@ -74,28 +94,13 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         self._source = Source(f"LookupTable {cache_key!r}", source, key, row)
         self._index = self._source.index  # one object: the cache compares it
         self._cache_key, self._timeout, self._alias = cache_key, timeout, alias
-        self._turns = itertools.count(1)
+        self._turns = itertools.count(1)  # one for each call of reload(), and one for each reading of the source by it
         self._settings_changed(setting="CACHES")
         setting_changed.connect(self._settings_changed)
 
     def __getitem__(self, key: Hashable) -> Row:
-        # As _rows(), without the call: it would add a fifth.
-        rows = self._derived(self._cache_key, self._index)
-        if rows is None:
-            rows = self._load()
-        return rows[key]
-
-    @overload
-    def get(self, key: Hashable) -> Row | None: ...
-    @overload
-    def get(self, key: Hashable, default: Default) -> Row | Default: ...
-
-    def get(self, key: Hashable, default: Any = None) -> Any:
-        """The row of ``key``, or ``default``; ``table[key]`` raises ``KeyError`` instead."""
-        return self._rows().get(key, default)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._rows()
+        rows = self._derived(self._cache_key, self._index)  # as _rows(), without the call: it would add a fifth
+        return (self._rows() if rows is None else rows)[key]
 
     def __len__(self) -> int:
         return len(self._rows())
@@ -125,9 +130,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
     async def asnapshot(self) -> Mapping[Hashable, Row]:
         """As ``snapshot``; a load is done in Django's thread for sync code."""
         rows = self._derived(self._cache_key, self._index)
-        if rows is None and (rows := self._found()) is None:
-            rows = await self._aload()
-        return MappingProxyType(rows)
+        return MappingProxyType(await sync_to_async(self._rows)() if rows is None else rows)
 
     @overload
     async def aget(self, key: Hashable) -> Row | None: ...
@@ -153,147 +156,105 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
 
     def _settings_changed(self, *, setting: str, **_: Any) -> None:
         if setting == "CACHES":
-            self._cache: TieredCache | LRUCache | None = None
+            self._cache: Cache | None = None
             self._derived: Callable[[str, Any], dict[Hashable, Row] | None] = lambda *_: None
             self._known: dict[Hashable, Known] = {}
-            self._reloads: dict[Hashable, Load] = {}  # the last to begin of each local key
+            self._reloading = threading.RLock()
+            self._reloaded: dict[Hashable, int] = {}  # the local key of the last reload, and its turn
 
-    def _bound(self) -> TieredCache | LRUCache:
-        cache = self._cache
-        if cache is None:
-            cache = self._cache = bind(self._alias, self._cache_key, self._source.name)
-            self._hold = min(HOLD, cache.local_timeout(self._cache_key)) if isinstance(cache, TieredCache) else HOLD
-            self._derived = cache.derived
-        return cache
+    def _bound(self) -> Cache:
+        """A backend of the table's own, because Django's ``caches[alias]`` costs four hits."""
+        if self._cache is None:
+            cache = caches.create_connection(self._alias)
+            if not isinstance(cache, (TieredCache, LRUCache)) or not cache.local_timeout(self._cache_key):
+                raise ImproperlyConfigured(
+                    f"{self._source.name}: alias is {self._alias!r}, a {type(cache).__name__}, where the local timeout of "
+                    "this key is 0, so each lookup would read the whole table. Name the alias of a TieredCache or an "
+                    "LRUCache that keeps this key."
+                )
+            self._cache, self._derived = cache, cache.derived
+        return self._cache
 
     def _rows(self) -> Rows:
+        """The rows; where they have to be loaded, one caller of this process does that, and the others wait for it."""
         rows = self._derived(self._cache_key, self._index)
-        return self._load() if rows is None else rows
-
-    def _found(self) -> Rows | None:
-        """The index of the local copy, or the rows that are held in place of one."""
-        cache = self._bound()
-        rows: Rows | None = cache.derived(self._cache_key, self._index)
-        known = self._known.get(cache.local_key(self._cache_key)) if rows is None else None
-        if known is None or known.held_until <= clock() or not accepts_once(known.asked_at):
-            return rows
-        return known.rows if known.mark == cache.mark(self._cache_key) else None
-
-    def _load(self) -> Rows:
-        """The rows, loaded by one caller of this process; those that come meanwhile wait for it."""
-        if (rows := self._found()) is not None:
-            return rows
-        cache = self._bound()
-        own = Load(cache.local_key(self._cache_key))
-        return cache.inflight.share(own, lambda other: self._loaded(cache, own, other))
-
-    async def _aload(self) -> Rows:
-        cache = self._bound()
-        own = Load(cache.local_key(self._cache_key))
-
-        async def loaded(other: Computation | None) -> Rows:
-            if other is not None and (rows := self._found()) is not None:
-                return rows
-            return await sync_to_async(self._loaded)(cache, own, other)
-
-        return await cache.inflight.ashare(own, loaded)
-
-    def _loaded(self, cache: TieredCache | LRUCache, own: Load, other: Computation | None) -> Rows:
-        """What ``other``, which has been waited for, has loaded; else what this caller loads."""
-        if (rows := self._found()) is not None:
-            return rows
-        if isinstance(other, Load) and other.error is not None and own.key not in self._known:
-            raise other.error
-        own.starts()
-        try:
-            return self._ask(cache, own)
-        finally:
-            cache.inflight.stored(own)
-
-    def _ask(self, cache: TieredCache | LRUCache, own: Load) -> Rows:
-        asked_at, known = clock(), self._known.get(own.key)
-        try:
-            entry = cache.get_or_set(self._cache_key, lambda: own.read(self._source), self._timeout)
-            rows = self._indexed(cache, own, entry, asked_at)
-            down = isinstance(cache, TieredCache) and cache.local.in_outage
-            if rows is None:  # the entry of code that expects other fields: overwritten, but not each time, or both would be
-                if known is not None and known.asked_at + HOLD > asked_at:
-                    return known.rows
-                entry = own.read(self._source)
-            elif down or own.forgotten or not own.has_read or cache.derived(self._cache_key, self._index) is not None:
-                return rows
-            # What was read was not added either, perhaps because there is an entry that does not decode.
-            return self._write(cache, own, entry, asked_at) if own.stores() else self._index(entry) or {}
-        except Exception as error:
-            if own.error is not error or known is None or running_loop() is not None or isinstance(error, time_limits()):
-                raise
-            if not known.failing:
-                name, cause = self._source.name, describe(error)
-                logger.warning("%s goes on with what it has, because its source fails: %s.", name, cause)
-            self._learn(own, Known(known.rows, asked_at, clock() + self._hold, cache.mark(self._cache_key), failing=True))
-            return known.rows
-
-    def _write(self, cache: TieredCache | LRUCache, own: Load, entry: tuple[Any, ...], asked_at: float) -> Rows:
-        cache.set(self._cache_key, entry, self._timeout)
-        cache.get(self._cache_key)  # fills the local tier
-        return self._indexed(cache, own, entry, asked_at) or {}
-
-    def _indexed(self, cache: TieredCache | LRUCache, own: Load, entry: tuple[Any, ...], asked_at: float) -> Rows | None:
-        """The index of the local copy; without one that of ``entry``, held for a moment: else each lookup would load it."""
-        rows: Rows | None = cache.derive(self._cache_key, self._index)
-        held_until = NEVER
         if rows is None:
-            rows, held_until = self._index(entry), clock() + self._hold
-        if rows is not None:
-            self._learn(own, Known(rows, asked_at, held_until, cache.mark(self._cache_key), failing=False))
+            cache = self._bound()
+            own = Computation(cache.local_key(self._cache_key))
+            return cache.inflight.share(own, lambda _: self._load(cache, own))
         return rows
 
-    def _learn(self, own: Load, known: Known) -> None:
-        """Remember ``known``, unless the key has been written since the load began."""
-        if not own.forgotten:
-            put(self._known, own.key, known)
-            if own.forgotten:  # meanwhile
-                self._known.pop(own.key, None)  # type: ignore[unreachable]  # mypy knows no other threads
+    def _load(self, cache: Cache, own: Computation) -> Rows:
+        """The rows of the entry; where there is none, those of the source; where that fails, the last ones."""
+        rows: Rows | None = cache.derived(self._cache_key, self._index)
+        if rows is not None:  # another caller has loaded it meanwhile
+            return rows
+        asked_at, mark, known = clock(), cache.mark(self._cache_key), self._known.get(own.key)
+        if known and known.held_until > asked_at and known.mark == mark and accepts_once(known.asked_at):
+            return known.rows
+        own.starts()
+        entry = cache.get(self._cache_key)
+        if entry is not None and (rows := self._indexed(cache, own, entry, asked_at)) is not None:
+            return rows
+        try:
+            loaded = self._source.load()
+        except Exception as error:
+            if known is None or running_loop() is not None or isinstance(error, time_limits()):
+                raise
+            if not known.failing:
+                logger.warning("%s goes on with what it has, because its source fails: %r.", self._source.name, error)
+            known.failing, known.mark, known.held_until = True, mark, self._held_until(cache)
+            return known.rows
+        # An entry that is there has been written by code that expects other fields.
+        return self._store(cache, own, loaded, asked_at, cache.get_or_set if entry is None else cache.set)
+
+    def _store(self, cache: Cache, own: Computation, loaded: Any, asked_at: float, store: Callable[..., Any]) -> Rows:
+        """Put what the source had into the cache, unless the key has been written since, and return its rows."""
+        if own.stores():
+            store(self._cache_key, loaded, self._timeout)
+            cache.get(self._cache_key)  # fills the local tier
+        return self._indexed(cache, own, loaded, asked_at) or {}
+
+    def _indexed(self, cache: Cache, own: Computation, entry: Any, asked_at: float) -> Rows | None:
+        """The index of the local copy; without one that of ``entry``, held for a moment: else each lookup would load it."""
+        rows: Rows | None = cache.derive(self._cache_key, self._index)
+        held_until = 0.0
+        if rows is None:
+            rows, held_until = self._index(entry), self._held_until(cache)
+        if rows is not None:
+            self._known[own.key] = Known(rows, asked_at, held_until, cache.mark(self._cache_key))
+            for oldest in list(self._known)[:-MOST_KEYS]:
+                self._known.pop(oldest, None)
+            if own.forgotten:  # the key has been written since the load began
+                self._known.pop(own.key, None)
+        return rows
+
+    def _held_until(self, cache: Cache) -> float:
+        return clock() + min(HOLD, cache.local_timeout(self._cache_key))
 
     def _reload(self, called: int) -> None:
-        """Reload, unless another thread or task has done so that began after the turn ``called``."""
+        """Reload, unless a reload has done so that began after the turn ``called``."""
         cache = self._bound()
-        load = Load(cache.local_key(self._cache_key))
-        own = Load((load.key, "reload"))  # it waits for other reloads, and not for loads
-        cache.inflight.run(lambda: self._reload_in_turn(cache, own, load, called), load, own)
-
-    def _reload_in_turn(self, cache: TieredCache | LRUCache, own: Load, load: Load, called: int) -> None:
-        inflight = cache.inflight
-        while not own.is_served(self._reloads, called) and (other := inflight.join(own, sync=True)) is not None:
-            if not wait(other):
-                inflight.overdue(own, other)
-                break
-            if isinstance(other, Load) and other.turn > called:
-                if other.error is not None:
-                    raise other.error
-                break  # it has written; or it could not, and then nobody waits for another one
-        if own.is_served(self._reloads, called):
-            return
-        inflight.join(load, sync=True)
-        load.starts()
-        own.turn, asked_at = next(self._turns), clock()
-        put(self._reloads, own.key, own)
-        entry = own.read(self._source)
-        if own.is_served(self._reloads, own.turn):
-            return
-        if self._reloads.get(own.key, own) is own and load.stores():
-            self._replace(cache, load, entry, asked_at)
-            own.written = self._reloads.get(own.key, own) is own
-        if not own.written:
-            # One that could not wait has begun meanwhile, or the key was written: whoever looks it up next loads the table.
-            cache.delete(self._cache_key)
-
-    def _replace(self, cache: TieredCache | LRUCache, own: Load, entry: tuple[Any, ...], asked_at: float) -> None:
-        old = cache.get(self._cache_key)
+        own = Computation(cache.local_key(self._cache_key))
+        # Not for long: the other one may need what the waiting code holds, such as this thread's event loop.
+        lock = self._reloading
+        if not (locked := lock.acquire(timeout=0 if running_loop() else PATIENCE)):
+            self._reloading = threading.RLock()  # a thread that a fork has left in the parent may hold the other one
         try:
-            self._write(cache, own, entry, asked_at)
-        except (TypeError, ValueError):  # of what the remote's serializer has made of it
+            if self._reloaded.get(own.key, 0) < called:
+                cache.inflight.run(lambda: self._reload_now(cache, own), own)
+        finally:
+            if locked:
+                lock.release()
+
+    def _reload_now(self, cache: Cache, own: Computation) -> None:
+        cache.inflight.join(own, sync=True)  # it waits for no other; lookups that have no rows wait for it
+        own.starts()
+        turn, asked_at = next(self._turns), clock()
+        self._store(cache, own, self._source.load(), asked_at, cache.set)
+        if not own.forgotten:
+            self._reloaded = {own.key: turn}
+        elif self._reloaded.get(own.key, 0) < turn:
+            # Rows that were read earlier may have been written meanwhile: whoever looks it up next loads the table.
+            self._known.pop(own.key, None)
             cache.delete(self._cache_key)
-            if old is not None:
-                cache.set(self._cache_key, old, self._timeout)
-            raise
