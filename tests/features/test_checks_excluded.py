@@ -180,16 +180,6 @@ def test_what_others_report(settings):
         assert check_excluded() == []
 
 
-def test_keys_without_a_prefix(site):
-    """Cannot be excluded: the hint is to give them one of those that are built in."""
-    site.SessionStore = type("SessionStore", (SessionStore,), {"cache_key_prefix": "", "__module__": SITE})
-    with override_settings(CACHES=aliases(), SESSION_ENGINE=SITE, RATELIMIT_CACHE_PREFIX=""):
-        assert [message.hint for message in check_excluded()] == [
-            f"Set {SITE}.SessionStore.cache_key_prefix to 'django.contrib.sessions.cache', which is excluded.",
-            "Set RATELIMIT_CACHE_PREFIX to 'rl:', which is excluded.",
-        ]
-
-
 def test_an_lru_cache():
     """tieredcache.W009: every process has sessions and counts of its own; in another alias they are fine."""
     memory = {"memory": {"BACKEND": LRU, "LOCATION": "checked"}}

@@ -11,29 +11,33 @@ from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import PyMemcacheCache
-from django.core.cache.backends.redis import RedisCache
 from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 
 from tieredcache.backends import LRUCache
 from tieredcache.checks.aliases import backend_of, read_aliases
+from tieredcache.config.options import Mistake, TieredOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.checks import CheckMessage
 
-    from tieredcache.config.options import Mistake, TieredOptions
-
-_CLIENTS: Final = {"django_redis": "redis", "django_valkey": "valkey"}
+_CLIENTS: Final = {
+    "django_redis": ("SOCKET_TIMEOUT", "redis"),
+    "django_valkey": ("SOCKET_TIMEOUT", "valkey"),
+    "django.core.cache.backends.redis": ("socket_timeout", "redis"),
+}
+"""By the package of a backend: the option that sets the time-out of its client, and that client."""
 
 
 def check_caches(**_: Any) -> list[CheckMessage]:
     """What is wrong with this package's aliases, and what is dangerous about the remotes behind them."""
-    aliases = read_aliases()
-    messages = [_invalid(alias, mistake) for alias, mistake in sorted(aliases.mistakes.items())]
-    for remote in sorted({caches.settings[alias]["LOCATION"] for alias in aliases.tiered}):
+    aliases = dict(sorted(read_aliases().items()))
+    messages = [_invalid(alias, found) for alias, found in aliases.items() if isinstance(found, Mistake)]
+    tiered = {alias: found for alias, found in aliases.items() if isinstance(found, TieredOptions)}
+    for remote in sorted({caches.settings[alias]["LOCATION"] for alias in tiered}):
         messages += _check_remote(remote, backend_of(remote))
-    for alias, options in sorted(aliases.tiered.items()):
+    for alias, options in tiered.items():
         messages += _check_times(alias, options)
     return messages
 
@@ -43,11 +47,8 @@ def _invalid(alias: str, mistake: Mistake) -> CheckMessage:
     name, bracket, rest = mistake.option.partition("[")
     place = f"CACHES[{alias!r}][{name.strip(chr(39))!r}]{bracket}{rest}: " if name else ""
     nowhere = name == "LOCATION" and not issubclass(backend_of(alias), LRUCache)
-    return Error(
-        f"CACHES[{alias!r}]: {mistake.fault}.",
-        hint=f"{place}{mistake.remedy}",
-        id="tieredcache.E002" if nowhere else "tieredcache.E001",
-    )
+    name = "tieredcache.E002" if nowhere else "tieredcache.E001"
+    return Error(f"CACHES[{alias!r}]: {mistake.fault}.", hint=f"{place}{mistake.remedy}", id=name)
 
 
 def _check_remote(alias: str, backend: type) -> Iterator[CheckMessage]:
@@ -58,13 +59,8 @@ def _check_remote(alias: str, backend: type) -> Iterator[CheckMessage]:
             id="tieredcache.W001",
         )
     if issubclass(backend, (LocMemCache, DummyCache, LRUCache)):
-        what = (
-            "keeps nothing: every read is a miss"
-            if issubclass(backend, DummyCache)
-            else "is in this process's memory: no other process ever sees what is written"
-        )
         yield Warning(
-            f"The remote cache {alias!r} is a {backend.__name__}, which {what}.",
+            f"The remote cache {alias!r} is a {backend.__name__}: no other process ever sees what is written.",
             hint=(
                 f"Set CACHES[{alias!r}]['BACKEND'] to a cache that processes share, such as 'django_redis.cache.RedisCache'."
                 f" In settings for development and tests, add 'tieredcache.W003' to SILENCED_SYSTEM_CHECKS."
@@ -79,22 +75,14 @@ def _missing_timeouts(alias: str, backend: type) -> list[str]:
     options = options if isinstance(options, Mapping) else {}
     if issubclass(backend, PyMemcacheCache):
         return [name for name in ("connect_timeout", "timeout") if options.get(name) is None]
-    # The cluster's client reads none of these options.
-    package = next((kind.__module__.partition(".")[0] for kind in backend.__mro__ if _is_client(kind)), None)
-    if package is None and not issubclass(backend, RedisCache):
+    module = next((kind.__module__ for kind in backend.__mro__ if kind.__module__.startswith(tuple(_CLIENTS))), "")
+    # The cluster's client reads none of these options. In the query of a URL they may stand, too.
+    if not module or "cluster" in module or "socket_timeout=" in str(caches.settings[alias].get("LOCATION")):
         return []
-    name = "SOCKET_TIMEOUT" if package else "socket_timeout"
-    if "socket_timeout=" in str(caches.settings[alias].get("LOCATION")):  # in the query of a URL
-        return []
-    pool = options.get("CONNECTION_POOL_KWARGS") if package else options
-    if isinstance(pool, Mapping) and "socket_timeout" in pool:
-        return [name] if pool["socket_timeout"] is None else []
-    return [] if options.get(name) or _default_timeout(_CLIENTS.get(package or "", "redis")) else [name]
-
-
-def _is_client(kind: type) -> bool:
-    package, _, module = kind.__module__.partition(".")
-    return package in _CLIENTS and "cluster" not in module
+    name, client = next(known for package, known in _CLIENTS.items() if module.startswith(package))
+    pool = options.get("CONNECTION_POOL_KWARGS")
+    seconds = options.get(name, _default_timeout(client))
+    return [] if (pool.get("socket_timeout", seconds) if isinstance(pool, Mapping) else seconds) else [name]
 
 
 def _default_timeout(client: str) -> Any:
@@ -113,16 +101,14 @@ def _check_times(alias: str, options: TieredOptions) -> Iterator[CheckMessage]:
     timeout = config.get("timeout", config.get("TIMEOUT", 300)) if isinstance(config, Mapping) else None
     if not isinstance(timeout, (int, float)) or timeout <= 0:
         return  # entries do not expire, or are not stored at all
-    place = f"CACHES[{alias!r}]['OPTIONS']"
+    place, default = f"CACHES[{alias!r}]['OPTIONS']", f"CACHES[{owner!r}]['TIMEOUT']"
     times = {f"{place}['LOCAL_TIMEOUT']": options.local_timeout}
     times |= {f"{place}['LOCAL_TIMEOUTS'][{prefix!r}]": seconds for prefix, seconds in options.local_timeouts}
-    too_long = {name: seconds for name, seconds in times.items() if seconds >= timeout}
-    if too_long:
-        default = f"CACHES[{owner!r}]['TIMEOUT']"
-        yield Warning(
-            f"{', '.join(f'{name} is {seconds:g}' for name, seconds in too_long.items())}: not shorter than the "
-            f"{timeout:g} seconds that an entry lives by default ({default}). A replaced value may be served for as long as "
-            f"the entry lives.",
-            hint=f"Set {' and '.join(f'{name} to less than {timeout:g}' for name in too_long)}, or {default} to more.",
-            id="tieredcache.W004",
-        )
+    for name, seconds in times.items():
+        if seconds >= timeout:
+            yield Warning(
+                f"{name} is {seconds:g}: not shorter than the {timeout:g} seconds that an entry lives by default "
+                f"({default}). A replaced value may be served for as long as the entry lives.",
+                hint=f"Set {name} to less than {timeout:g}, or {default} to more.",
+                id="tieredcache.W004",
+            )

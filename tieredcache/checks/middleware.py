@@ -5,61 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
-from django.core.checks import Error, Warning  # noqa: A004 - Django's name
+from django.core.checks import Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 
 from tieredcache.checks.aliases import class_at, read_aliases
-from tieredcache.config.options import Mistake
-from tieredcache.middleware import ReadYourWritesMiddleware, clock_margin, cookie_name
+from tieredcache.config.options import LRUOptions, TieredOptions
+from tieredcache.middleware import ReadYourWritesMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.core.checks import CheckMessage
 
 _PAGES: Final = "views.decorators.cache.cache_page."
 """How the keys of Django's page cache begin, those of the per-site one too."""
 _HEADERS: Final = "views.decorators.cache.cache_header."
 """How those begin that hold what a page varies by."""
-_SETTINGS: Final = {"TIEREDCACHE_COOKIE_NAME": cookie_name, "TIEREDCACHE_CLOCK_MARGIN": clock_margin}
 
 
 def check_middleware(**_: Any) -> list[CheckMessage]:
-    """The place of ``ReadYourWritesMiddleware`` in ``MIDDLEWARE``, and its settings."""
+    """The place of ``ReadYourWritesMiddleware`` in ``MIDDLEWARE``."""
     paths = settings.MIDDLEWARE
     classes = [class_at(path) for path in paths]
     place = next((index for index, found in enumerate(classes) if issubclass(found, ReadYourWritesMiddleware)), None)
-    messages = list(_check_settings(listed=place is not None))
     # Those that answer from the cache on the way in. UpdateCacheMiddleware only writes, and only what a GET returned.
     before = [
         path for path, found in zip(paths, classes[:place], strict=False) if issubclass(found, FetchFromCacheMiddleware)
     ]
-    options = read_aliases().tiered.get(alias := settings.CACHE_MIDDLEWARE_ALIAS)
-    if place is not None and before and options is not None and any(map(options.timeout_for, (_PAGES, _HEADERS))):
-        messages.append(
-            Warning(
-                f"{before[0]!r} stands before {paths[place]!r} in MIDDLEWARE, and answers from the local tier of "
-                f"CACHES[{alias!r}]: a visitor whose write removed a page may still be shown it.",
-                hint=f"Put {paths[place]!r} before {before[0]!r} in MIDDLEWARE: first of all.",
-                id="tieredcache.W010",
-            )
+    options = read_aliases().get(alias := settings.CACHE_MIDDLEWARE_ALIAS)
+    keeps_pages = isinstance(options, TieredOptions) and any(map(options.timeout_for, (_PAGES, _HEADERS)))
+    if place is None or not before or not keeps_pages:
+        return []
+    return [
+        Warning(
+            f"{before[0]!r} stands before {paths[place]!r} in MIDDLEWARE, and answers from the local tier of "
+            f"CACHES[{alias!r}]: a visitor whose write removed a page may still be shown it.",
+            hint=f"Put {paths[place]!r} before {before[0]!r} in MIDDLEWARE: first of all.",
+            id="tieredcache.W010",
         )
-    return messages
-
-
-def _check_settings(*, listed: bool) -> Iterator[CheckMessage]:
-    for name, read in _SETTINGS.items():
-        if listed:
-            try:
-                read()
-            except Mistake as mistake:
-                yield Error(f"{mistake.fault}.", hint=f"{name}: {mistake.remedy}", id="tieredcache.E003")
-        elif hasattr(settings, name):
-            yield Warning(
-                f"{name} has no effect: ReadYourWritesMiddleware is not in MIDDLEWARE.",
-                hint=f"Put 'tieredcache.middleware.ReadYourWritesMiddleware' first in MIDDLEWARE, or remove {name}.",
-                id="tieredcache.W012",
-            )
+    ]
 
 
 def check_pages(**_: Any) -> list[CheckMessage]:
@@ -67,12 +49,11 @@ def check_pages(**_: Any) -> list[CheckMessage]:
     kinds = FetchFromCacheMiddleware, UpdateCacheMiddleware
     if not any(issubclass(class_at(path), kinds) for path in settings.MIDDLEWARE):
         return []  # cache_page names its alias in a view, where no check can see it
-    aliases, alias = read_aliases(), settings.CACHE_MIDDLEWARE_ALIAS
-    options = aliases.tiered.get(alias)
-    if alias in aliases.lru:
+    options = read_aliases().get(alias := settings.CACHE_MIDDLEWARE_ALIAS)
+    if isinstance(options, LRUOptions):
         where = f"CACHES[{alias!r}], an LRUCache"
         remedy = "Set CACHE_MIDDLEWARE_ALIAS to an alias that is no LRUCache."
-    elif options is not None and options.shares(_PAGES) and options.timeout_for(_PAGES) > 0:
+    elif isinstance(options, TieredOptions) and options.shares(_PAGES) and options.timeout_for(_PAGES) > 0:
         where = f"CACHES[{alias!r}], whose SHARE_VALUES covers them"
         remedy = (
             f"Set CACHES[{alias!r}]['OPTIONS']['SHARE_VALUES'] to the prefixes of what nobody changes, or "

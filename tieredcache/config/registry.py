@@ -18,6 +18,7 @@ from tieredcache.remote.prefetch import Prefetch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tieredcache.config.options import TieredOptions
     from tieredcache.remote import Reader
 
 
@@ -30,9 +31,8 @@ class Tier(LocalTier):
     each key in its own way.
     """
 
-    def __init__(self, params: Mapping[str, Any], location: str, complaint: Complaint) -> None:
-        options = read_tiered_options(params, complaint)
-        self.given: Any = params.get("OPTIONS")  # held, so that no other object has its id
+    def __init__(self, options: TieredOptions, location: str, given: Any) -> None:
+        self.given: Any = given  # the OPTIONS in the settings: held, so that no other object has its id
         self.remote_alias = location
         self.remote_settings: Any = caches.settings[location]
         self.reader: Reader | None = None
@@ -69,9 +69,7 @@ def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
     except TypeError:  # a setting that cannot be hashed is a mistake
         tier = None
     if tier is None:
-        complaint = Complaint("TieredCache", location, params)
-        check_location(backend, location, complaint)
-        tier = Tier(params, location, complaint)
+        tier = Tier(read_options(backend, location, params), location, given)
         if any(config.get("OPTIONS") is given for config in caches.settings.values()):
             tier = _tiers.setdefault(name, tier)  # else it is of an instance made with settings of its own
     return tier
@@ -85,7 +83,17 @@ def siblings(tier: Tier) -> list[Tier]:
     return [other for held in tier.family if (other := held()) is not None]
 
 
-def check_location(backend: type, location: Any, complaint: Complaint) -> None:
+def read_options(backend: type, location: Any, params: Mapping[str, Any]) -> TieredOptions:
+    """The options of an alias; raises ``ImproperlyConfigured`` for a mistake in them, or in ``LOCATION``.
+
+    ``backend``: the class whose aliases may not be a remote.
+    """
+    complaint = Complaint("TieredCache", location, params)
+    _check_location(backend, location, complaint)
+    return read_tiered_options(params, complaint)
+
+
+def _check_location(backend: type, location: Any, complaint: Complaint) -> None:
     """Complain about a ``LOCATION`` that does not name a remote alias."""
     remedy = f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(caches.settings))}."
     if not isinstance(location, str):

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.checks.aliases import backend_of, read_aliases
 from tieredcache.config.excluded import EXCLUDED_PREFIXES
-from tieredcache.config.options import Mistake, given
+from tieredcache.config.options import LRUOptions, Mistake, TieredOptions, given
 from tieredcache.remote import reader_for
 from tieredcache.remote.failures import client_error
 
@@ -81,9 +81,9 @@ def _is_ours(alias: str) -> bool:
 
 def _describe(alias: str) -> dict[str, Any]:
     """All that is shown of ``alias``; the names are those of the JSON."""
-    aliases = read_aliases()
+    options = read_aliases().get(alias)
     about: dict[str, Any] = {"backend": caches.settings[alias].get("BACKEND"), "error": None}
-    if options := aliases.tiered.get(alias):
+    if isinstance(options, TieredOptions):
         about["settings"] = asdict(options) | {"local_timeouts": {}}
         about["excluded"] = []
         for prefix, seconds in options.local_timeouts:
@@ -95,8 +95,8 @@ def _describe(alias: str) -> dict[str, Any]:
         about["staleness_bound_seconds"] = (
             options.longest_timeout and options.longest_timeout + options.stale_while_revalidate
         )
-    elif lru := aliases.lru.get(alias):
-        about["settings"] = asdict(lru)
+    elif isinstance(options, LRUOptions):
+        about["settings"] = asdict(options)
     try:
         _measure(caches[alias], alias, about)
     except (Mistake, InvalidCacheBackendError) as error:
