@@ -41,6 +41,7 @@ class Store(Generic[Kept]):
         self.index: dict[Hashable, Kept] = {}
         self.evictions: int = 0
         self.not_hits: int = 0  # lru-dict counts every lookup that finds something; these were no hits in the end
+        self._hits: int = 0
         self.after_fork()
         _stores.add(self)
 
@@ -55,8 +56,9 @@ class Store(Generic[Kept]):
 
     @property
     def hits(self) -> int:
-        """Lookups in ``lru`` that were hits."""
-        return max(0, self.lru.get_stats()[0] - self.not_hits)
+        """Lookups in ``lru`` that were hits; never less than before, though one is counted before it proves to be none."""
+        self._hits = max(self._hits, self.lru.get_stats()[0] - self.not_hits)
+        return self._hits
 
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 

@@ -1,15 +1,9 @@
-"""What all monitoring systems report: the table of figures, and what this process has counted.
-
-A monitoring system takes a counter that goes down for that of a new process, and adds all of it once more. So no counter
-that is reported here goes down, as ``hits`` may for a moment: a lookup is counted before it is known to be a hit.
-"""
+"""What all monitoring systems report: the table of figures, and what this process has counted."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.core.cache import caches
 from django.utils.module_loading import import_string
@@ -20,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tieredcache import Stats
-
-Counts: TypeAlias = "dict[str, int]"
 
 
 class Figure(NamedTuple):
@@ -54,27 +46,16 @@ FIGURES: Final = (
     Figure("entries", "tieredcache.entry.count", "{entry}", "Local copies held now.", counter=False),
     Figure("max_entries", "tieredcache.entry.limit", "{entry}", "The capacity.", counter=False),
 )
-COUNTERS: Final = frozenset(figure.field for figure in FIGURES if figure.counter)
+_found: tuple[object, dict[str, Callable[[], Stats]]] = (None, {})
+"""The settings that the aliases were found in, others when ``CACHES`` is overridden; and what tells the figures of each."""
 
 
-lock: threading.RLock = threading.RLock()  # reentrant: a destructor may read the figures amid a reading
-_stats: dict[str, Callable[[], Stats]] = {}
-_reported: dict[str, Counts] = {}
-_settings: object = None  # what these belong to: others when CACHES is overridden
-
-
-def read() -> dict[str, Counts]:
-    """What this process has counted, by alias and field. Aliases that share a local tier are reported by the first."""
-    global _stats, _reported, _settings
-    with lock:
-        if _settings is not caches.settings:
-            _stats, _reported, _settings = dict(_find()), {}, caches.settings
-        for alias, stats_of in _stats.items():
-            stats, before = stats_of(), _reported.get(alias, {})
-            counts = {figure.field: getattr(stats, figure.field) for figure in FIGURES}
-            counts |= {field: max(counts[field], before.get(field, 0)) for field in COUNTERS}
-            _reported[alias] = counts
-        return _reported.copy()
+def read() -> dict[str, Stats]:
+    """What this process has counted, by alias. Aliases that share a local tier are reported by the first."""
+    global _found  # noqa: PLW0603 - of the process
+    if _found[0] is not caches.settings:
+        _found = caches.settings, dict(_find())
+    return {alias: stats() for alias, stats in _found[1].items()}
 
 
 def _find() -> Iterator[tuple[str, Callable[[], Stats]]]:
@@ -89,12 +70,3 @@ def _find() -> Iterator[tuple[str, Callable[[], Stats]]]:
                 if shared not in seen:
                     seen.add(shared)
                     yield alias, cache.stats
-
-
-def _after_fork_in_child() -> None:
-    global lock  # noqa: PLW0603 - a thread of the parent may have held it
-    lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

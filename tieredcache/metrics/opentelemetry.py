@@ -38,4 +38,4 @@ def register(provider: MeterProvider | None = None) -> None:
 
 
 def _observe(field: str, _: object) -> list[Observation]:
-    return [Observation(counts[field], {ALIAS: alias}) for alias, counts in read().items()]
+    return [Observation(getattr(stats, field), {ALIAS: alias}) for alias, stats in read().items()]

@@ -8,11 +8,12 @@ over all workers is what they had done when each of them last finished a request
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.signals import request_finished
 
-from tieredcache.metrics import figures
+from tieredcache.metrics.figures import FIGURES, read
 
 try:
     from prometheus_client import REGISTRY, Counter, Gauge
@@ -33,16 +34,17 @@ class Figures(Collector):
     """The figures of this process, copied into metrics of prometheus_client before it collects them."""
 
     def __init__(self) -> None:
-        self.copied: dict[str, figures.Counts] = {}
+        self.copied: dict[str, dict[str, int]] = {}
         self.begin()
 
     def begin(self) -> None:
         """Make metrics that stand at nothing. What has been copied stays noted: in a child process it is the parent's."""
+        self.lock: threading.RLock = threading.RLock()  # reentrant: a destructor may copy the figures amid that
         self._metrics: dict[str, Any] = {
             figure.field: Counter(figure.prometheus, figure.text, ["alias"], registry=None)
             if figure.counter  # the sum over all workers; else over the living ones: one that has ended holds no entries
             else Gauge(figure.prometheus, figure.text, ["alias"], registry=None, multiprocess_mode="livesum")
-            for figure in figures.FIGURES
+            for figure in FIGURES
         }
 
     def describe(self) -> Iterator[Metric]:
@@ -54,21 +56,20 @@ class Figures(Collector):
         self.copy()
         return (family for metric in self._metrics.values() for family in metric.collect())
 
-    def copy(self, *, gauges: bool = True) -> None:
-        """Copy the figures: of counters what has been added, gauges as they are."""
-        with figures.lock:
-            for alias, counts in figures.read().items():
+    def copy(self, *, gauges: bool = True, **_: Any) -> None:
+        """Copy the figures: of counters what has been added, gauges as they are. Other arguments are those of a signal."""
+        with self.lock:
+            for alias, stats in read().items():
                 copied = self.copied.setdefault(alias, {})
-                for field, now in counts.items():
-                    before = copied.get(field)
-                    if field not in figures.COUNTERS:
+                for figure in FIGURES:
+                    now, before, metric = getattr(stats, figure.field), copied.get(figure.field), self._metrics[figure.field]
+                    if not figure.counter:
                         if gauges:
-                            self._metrics[field].labels(alias).set(now)
+                            metric.labels(alias).set(now)
                     elif now != before:
-                        copied[field] = now  # first: a destructor that runs amid this may copy them, too
+                        copied[figure.field] = now  # first: a destructor that runs amid this may copy them, too
                         # Less than before: of a new local tier, because CACHES is overridden.
-                        more = now if before is None or now < before else now - before
-                        self._metrics[field].labels(alias).inc(more)
+                        metric.labels(alias).inc(now if before is None or now < before else now - before)
 
 
 _figures: Final = Figures()
@@ -82,16 +83,12 @@ def register(registry: CollectorRegistry = REGISTRY) -> None:
     registry.register(_figures)
     _figures.copy(gauges=False)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        request_finished.connect(_on_request_finished, dispatch_uid=__name__)
+        request_finished.connect(_figures.copy, dispatch_uid=__name__)
 
 
 def flush() -> None:
     """Copy the figures now: in multi-process mode, after what is no request, such as a task."""
     _figures.copy()
-
-
-def _on_request_finished(**_: Any) -> None:
-    flush()
 
 
 def _before_fork() -> None:
