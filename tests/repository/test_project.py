@@ -171,34 +171,18 @@ CORE = {
     "": {"local", "remote", "freshness"},
 }
 AROUND = {"apps", "checks", "lookups", "management", "metrics"}
-# What these import of the core besides its public names. It is to become less.
-BESIDES = {
-    "checks": {
-        "config.excluded.EXCLUDED",
-        "config.excluded.EXCLUDED_PREFIXES",
-        "config.options.Complaint",
-        "config.options.Mistake",
-        "config.options.given",
-        "config.options.read_lru_options",
-        "config.options.read_tiered_options",
-        "config.registry.check_location",
-        "middleware.clock_margin",
-        "middleware.cookie_name",
+# The core's names for its surroundings: what its packages export, and a name each of two modules.
+PUBLIC = {
+    "": {"RemoteOutage", "Stats", "fresh"},
+    "backends": {"LRUCache", "TieredCache"},
+    "config": {
+        *("EXCLUDED", "Excluded", "LRUOptions", "Mistake", "TieredOptions"),
+        *("given", "read_lru_options", "read_options"),
     },
-    "lookups": {
-        "freshness.accepts_once",
-        "local.entries.time_limits",
-        "local.inflight.Computation",
-        "local.inflight.PATIENCE",
-        "local.inflight.running_loop",
-    },
-    "management": {
-        "config.excluded.EXCLUDED_PREFIXES",
-        "config.options.Mistake",
-        "config.options.given",
-        "remote.failures.client_error",
-        "remote.reader_for",
-    },
+    "freshness": {"accepts_once"},
+    "local": {"PATIENCE", "Computation", "running_loop", "time_limits"},
+    "middleware": {"ReadYourWritesMiddleware"},
+    "remote": {"Reader", "client_error", "reader_for"},
 }
 
 
@@ -287,11 +271,20 @@ def test_the_local_tier_knows_neither_django_nor_a_network():
 
 @pytest.mark.parametrize("name", sorted(AROUND))
 def test_what_stands_around_the_core_imports_its_public_names(name):
-    """What it imports besides is listed, so that it is noticed."""
-    public = {*tieredcache.__all__, "middleware.ReadYourWritesMiddleware"}
-    public |= {f"backends.{each}" for each in tieredcache.backends.__all__}
+    """Neither a module below nor what is no name of its package."""
+    public = {f"{package}.{each}".lstrip(".") for package, names in PUBLIC.items() for each in names}
     found = {each for module in MODULES if part(module) == name for each in own(module) if part(each) in CORE}
-    assert found - public == BESIDES.get(name, set())
+    assert found - public == set()
+
+
+def test_the_public_names_of_the_core_are_those_that_its_packages_export():
+    """And no more: a name that nobody uses is not public."""
+    packages = {name: importlib.import_module(f"tieredcache.{name}".rstrip(".")) for name in PUBLIC}
+    exported = {name: set(package.__all__) for name, package in packages.items() if hasattr(package, "__all__")}
+    assert exported == {name: names for name, names in PUBLIC.items() if name in exported}
+    text = "".join(text for module, text in MODULES.items() if part(module) in AROUND)  # what type checkers read, too
+    unused = {each for name in ("config", "local", "remote") for each in PUBLIC[name] if not re.search(rf"\b{each}\b", text)}
+    assert unused == {"Reader"}  # which the core imports
 
 
 def test_the_version_is_that_of_pyproject():

@@ -8,11 +8,10 @@ from django.core.cache import caches
 from django.utils.module_loading import import_string
 
 from tieredcache.backends import LRUCache, TieredCache
-from tieredcache.config.options import Mistake, given, read_lru_options
-from tieredcache.config.registry import read_options
+from tieredcache.config import Mistake, given, read_lru_options, read_options
 
 if TYPE_CHECKING:
-    from tieredcache.config.options import LRUOptions, TieredOptions
+    from tieredcache.config import LRUOptions, TieredOptions
 
 
 def class_at(path: Any) -> type:

@@ -15,7 +15,7 @@ from django.core.checks import Error, Warning  # noqa: A004 - Django's name
 
 from tieredcache.backends import LRUCache
 from tieredcache.checks.aliases import backend_of, read_aliases
-from tieredcache.config.options import Mistake, TieredOptions
+from tieredcache.config import Mistake, TieredOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

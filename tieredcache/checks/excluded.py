@@ -14,15 +14,14 @@ from django.conf import settings
 from django.core.checks import Warning  # noqa: A004 - Django's name
 
 from tieredcache.checks.aliases import read_aliases
-from tieredcache.config.excluded import EXCLUDED
-from tieredcache.config.options import LRUOptions, TieredOptions
+from tieredcache.config import EXCLUDED, LRUOptions, TieredOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.checks import CheckMessage
 
-    from tieredcache.config.excluded import Excluded
+    from tieredcache.config import Excluded
 
 _SESSIONS: Final = "django.contrib.sessions"
 

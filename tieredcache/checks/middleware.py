@@ -9,7 +9,7 @@ from django.core.checks import Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 
 from tieredcache.checks.aliases import class_at, read_aliases
-from tieredcache.config.options import LRUOptions, TieredOptions
+from tieredcache.config import LRUOptions, TieredOptions
 from tieredcache.middleware import ReadYourWritesMiddleware
 
 if TYPE_CHECKING:

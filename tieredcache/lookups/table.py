@@ -22,8 +22,7 @@ from django.core.signals import setting_changed
 
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.freshness import accepts_once
-from tieredcache.local.entries import time_limits
-from tieredcache.local.inflight import PATIENCE, Computation, running_loop
+from tieredcache.local import PATIENCE, Computation, running_loop, time_limits
 from tieredcache.lookups.source import Source
 
 if TYPE_CHECKING:

@@ -13,10 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.checks.aliases import backend_of, read_aliases
-from tieredcache.config.excluded import EXCLUDED_PREFIXES
-from tieredcache.config.options import LRUOptions, Mistake, TieredOptions, given
-from tieredcache.remote import reader_for
-from tieredcache.remote.failures import client_error
+from tieredcache.config import EXCLUDED, LRUOptions, Mistake, TieredOptions, given
+from tieredcache.remote import client_error, reader_for
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -84,13 +82,10 @@ def _describe(alias: str) -> dict[str, Any]:
     options = read_aliases().get(alias)
     about: dict[str, Any] = {"backend": caches.settings[alias].get("BACKEND"), "error": None}
     if isinstance(options, TieredOptions):
-        about["settings"] = asdict(options) | {"local_timeouts": {}}
-        about["excluded"] = []
-        for prefix, seconds in options.local_timeouts:
-            if prefix in EXCLUDED_PREFIXES and not seconds:
-                about["excluded"].append(prefix)
-            else:
-                about["settings"]["local_timeouts"][prefix] = seconds
+        built_in = {row.prefix for row in EXCLUDED}
+        about["excluded"] = [prefix for prefix, seconds in options.local_timeouts if prefix in built_in and not seconds]
+        timeouts = {prefix: seconds for prefix, seconds in options.local_timeouts if prefix not in about["excluded"]}
+        about["settings"] = asdict(options) | {"local_timeouts": timeouts}
         del about["settings"]["timed_prefixes"]
         about["staleness_bound_seconds"] = (
             options.longest_timeout and options.longest_timeout + options.stale_while_revalidate
