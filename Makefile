@@ -7,6 +7,8 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 # pyright looks for packages where the python on the PATH has them.
 HERE = PATH="$(abspath $(BIN)):$$PATH"
+# The package without its extras, as most type checkers find it; with the types of Django, which has none of its own.
+BARE = $(VENV)/bare
 
 .PHONY: demo serve test test-slow test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
 
@@ -32,12 +34,13 @@ test-slow: $(READY)-test  ## the rest of the suite: whole sites, other packages'
 test-all: $(READY)-matrix dist  ## the suite on the built wheel, on every Python, Django and django-redis (ARGS="--list" names the cells)
 	$(BIN)/nox $(ARGS)
 
-lint: $(READY)-lint  ## ruff, mypy --strict, pyright, completeness of types, the workflow's schema
+lint: $(READY)-lint $(READY)-bare  ## ruff, mypy --strict, pyright, completeness of types, the workflow's schema
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(HERE) pyright
 	$(HERE) pyright --verifytypes tieredcache --ignoreexternal
+	PATH="$(abspath $(BARE)/bin):$$PATH" $(BIN)/pyright --verifytypes tieredcache --ignoreexternal
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 hooks: $(READY)-lint  ## ruff and the rest before each commit, from now on
@@ -91,6 +94,12 @@ $(READY)-%: pyproject.toml Makefile
 	@echo "installing the $* group ..."
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.7"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group $*
+	@touch $@
+
+$(READY)-bare: $(READY)-lint
+	@rm -rf $(BARE)
+	@$(BIN)/uv venv --quiet --python $(BIN)/python $(BARE)
+	@$(BIN)/uv pip install --quiet --python $(BARE)/bin/python --editable . django-stubs
 	@touch $@
 
 clean:  ## remove the environment and what the tests left
