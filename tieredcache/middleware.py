@@ -16,7 +16,7 @@ from django.core.signing import BadSignature, Signer
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
 from tieredcache.config.options import Mistake
-from tieredcache.freshness import demanding, noting_writes
+from tieredcache.freshness import Demand, noting_writes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -29,61 +29,47 @@ _LONGEST: Final = 200
 """Characters of the longest cookie that is looked at: ours has about 70."""
 
 
-def _setting(name: str, default: Any, kind: type | tuple[type, ...], remedy: str) -> Any:
-    value = getattr(settings, name, default)
-    right = isinstance(value, kind) and not isinstance(value, bool)
-    if not right or (value == "" if kind is str else not 0 <= value < math.inf):
-        raise Mistake(f"{name} is {value!r}", remedy)
-    return value
-
-
 def cookie_name() -> str:
     """``TIEREDCACHE_COOKIE_NAME``; raises ``ImproperlyConfigured`` where it is none."""
-    remedy = "Set it to the name of a cookie: letters, digits, '_' and '-'."
-    name: str = _setting("TIEREDCACHE_COOKIE_NAME", "tieredcache_written", str, remedy)
+    name: Any = getattr(settings, "TIEREDCACHE_COOKIE_NAME", "tieredcache_written")
     try:
         SimpleCookie()[name] = ""
-    except CookieError:
+    except (CookieError, AttributeError):  # no string has no lower()
+        remedy = "Set it to the name of a cookie: letters, digits, '_' and '-'."
         raise Mistake(f"TIEREDCACHE_COOKIE_NAME is {name!r}", remedy) from None
-    return name
+    return str(name)
 
 
 def clock_margin() -> float:
     """``TIEREDCACHE_CLOCK_MARGIN``, in seconds; raises ``ImproperlyConfigured`` where it is no number of at least 0."""
-    remedy = "Set it to the seconds by which clocks may differ, at least 0."
-    margin: float = _setting("TIEREDCACHE_CLOCK_MARGIN", 1, (int, float), remedy)
+    margin: Any = getattr(settings, "TIEREDCACHE_CLOCK_MARGIN", 1)
+    if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 0 <= margin < math.inf:
+        remedy = "Set it to the seconds by which clocks may differ, at least 0."
+        raise Mistake(f"TIEREDCACHE_CLOCK_MARGIN is {margin!r}", remedy)
     return margin
 
 
-def _stream(response: Any, demand: dict[str, float]) -> None:
+def _stream(response: Any, demand: Demand) -> None:
     """Apply the demand to a body that a generator makes, too, around each chunk: other code runs in between.
 
     Any other body reads no cache, and passes through untouched: a server may send a file's in its own way.
     """
-    body = getattr(response, "_iterator", None)
-    if not (inspect.isgenerator(body) or inspect.isasyncgen(body)):
-        return
-    content = response.streaming_content
+    body, content = getattr(response, "_iterator", None), response.streaming_content
 
     def steps() -> Iterator[Any]:
-        pending = iter(content)
-        while True:
-            with demanding(**demand):
-                part = next(pending, None)
-            if part is None:
-                return
+        step = demand(next)
+        while (part := step(content, None)) is not None:
             yield part
 
     async def asteps() -> AsyncIterator[Any]:
-        pending = aiter(content)
-        while True:
-            with demanding(**demand):
-                part = await anext(pending, None)
-            if part is None:
-                return
+        step = demand(anext)
+        while (part := await step(content, None)) is not None:
             yield part
 
-    response.streaming_content = asteps() if response.is_async else steps()
+    if inspect.isgenerator(body):
+        response.streaming_content = steps()
+    elif inspect.isasyncgen(body):
+        response.streaming_content = asteps()
 
 
 class ReadYourWritesMiddleware:
@@ -116,18 +102,18 @@ class ReadYourWritesMiddleware:
         if self._async:
             return self._acall(request)
         demand = self._demand(request)
-        with noting_writes() as writes, demanding(**demand) if demand else nullcontext():
+        with noting_writes() as writes, demand or nullcontext():
             response: HttpResponse = self.get_response(request)
         return self._finish(request, response, writes, demand)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         demand = self._demand(request)
-        with noting_writes() as writes, demanding(**demand) if demand else nullcontext():
+        with noting_writes() as writes, demand or nullcontext():
             response: HttpResponse = await self.get_response(request)
         return self._finish(request, response, writes, demand)
 
-    def _demand(self, request: HttpRequest) -> dict[str, float] | None:
-        """The monotonic times ``since`` and ``ends`` that the cookie demands, where there is one to be believed."""
+    def _demand(self, request: HttpRequest) -> Demand | None:
+        """What the cookie demands, where there is one to be believed."""
         cookie = request.COOKIES.get(self._name)
         if cookie is None or len(cookie) > _LONGEST:
             return None
@@ -142,17 +128,17 @@ class ReadYourWritesMiddleware:
             return None
         # The other server's clock may have been ahead, and the write that much longer ago than it seems, or less long.
         since = clock() - ago + self._margin
-        return {"since": since, "ends": since + bound}
+        return Demand(since=since, ends=since + bound)
 
     def _finish(
-        self, request: HttpRequest, response: HttpResponse, writes: list[float], demand: dict[str, float] | None
+        self, request: HttpRequest, response: HttpResponse, writes: list[float], demand: Demand | None
     ) -> HttpResponse:
         if demand is not None and response.streaming:
             _stream(response, demand)
         if writes and request.method not in _SAFE_METHODS:
             written, bound = writes
             if demand is not None:  # of an earlier write, which may be served from before for longer than this one
-                bound = max(bound, demand["ends"] - clock())
+                bound = max(bound, demand.ends - clock())
             response.set_cookie(
                 self._name,
                 self._signer.sign(f"{written:.6f}+{bound:g}"),
