@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from tieredcache.config.options import Mistake
+from tieredcache.config.options import Mistake, Number
 from tieredcache.freshness import Demand, noting_writes
 
 if TYPE_CHECKING:
@@ -36,16 +36,13 @@ def cookie_name() -> str:
         SimpleCookie()[name] = ""
     except (CookieError, AttributeError):  # no string has no lower()
         remedy = "Set it to the name of a cookie: letters, digits, '_' and '-'."
-        raise Mistake(f"TIEREDCACHE_COOKIE_NAME is {name!r}", remedy) from None
+        raise Mistake("TIEREDCACHE_COOKIE_NAME", f"is {name!r}", remedy) from None
     return str(name)
 
 
 def clock_margin() -> float:
     """``TIEREDCACHE_CLOCK_MARGIN``, in seconds; raises ``ImproperlyConfigured`` where it is no number of at least 0."""
-    margin: Any = getattr(settings, "TIEREDCACHE_CLOCK_MARGIN", 1)
-    if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not 0 <= margin < math.inf:
-        remedy = "Set it to the seconds by which clocks may differ, at least 0."
-        raise Mistake(f"TIEREDCACHE_CLOCK_MARGIN is {margin!r}", remedy)
+    margin: float = Number("seconds")(getattr(settings, "TIEREDCACHE_CLOCK_MARGIN", 1), "TIEREDCACHE_CLOCK_MARGIN")
     return margin
 
 

@@ -12,8 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.utils.module_loading import import_string
 
+from tieredcache.backends import TieredCache
 from tieredcache.config.excluded import EXCLUDED, EXCLUDED_PREFIXES
-from tieredcache.config.options import _LRU, _TIERED, Complaint, read_lru_options, read_tiered_options
+from tieredcache.config.options import _LRU, _TIERED, read_lru_options, read_tiered_options
 from tieredcache.middleware import ReadYourWritesMiddleware
 
 pytestmark = pytest.mark.source
@@ -70,7 +71,7 @@ def documented(heading):
 def parsed(heading, **options):
     if heading == "LRUCache":
         return read_lru_options("place", {"OPTIONS": options})
-    return read_tiered_options({"OPTIONS": options}, Complaint("TieredCache", "remote", {}))
+    return read_tiered_options(TieredCache, "remote", {"OPTIONS": options})
 
 
 @pytest.mark.parametrize(("heading", "known"), [("TieredCache", _TIERED), ("LRUCache", _LRU)])

@@ -177,7 +177,7 @@ PUBLIC = {
     "backends": {"LRUCache", "TieredCache"},
     "config": {
         *("EXCLUDED", "Excluded", "LRUOptions", "Mistake", "TieredOptions"),
-        *("given", "read_lru_options", "read_options"),
+        *("given", "read_lru_options", "read_tiered_options"),
     },
     "freshness": {"accepts_once"},
     "local": {"PATIENCE", "Computation", "running_loop", "time_limits"},
@@ -233,7 +233,7 @@ def test_no_module_has_more_than_300_lines():
 
 def test_the_package_has_no_more_lines_than_promised():
     """A new mechanism takes the place of an old one."""
-    assert sum(text.count("\n") for text in MODULES.values()) <= 5350
+    assert sum(text.count("\n") for text in MODULES.values()) <= 5300
 
 
 def test_at_most_nine_modules_lie_loose_at_the_top():

@@ -8,7 +8,7 @@ from django.core.cache import caches
 from django.utils.module_loading import import_string
 
 from tieredcache.backends import LRUCache, TieredCache
-from tieredcache.config import Mistake, given, read_lru_options, read_options
+from tieredcache.config import Mistake, given, read_lru_options, read_tiered_options
 
 if TYPE_CHECKING:
     from tieredcache.config import LRUOptions, TieredOptions
@@ -39,7 +39,7 @@ def read_aliases() -> dict[str, TieredOptions | LRUOptions | Mistake]:
         backend: Any = backend_of(alias)
         try:
             if issubclass(backend, TieredCache) and backend.__init__ is TieredCache.__init__:
-                found[alias] = read_options(TieredCache, *given(alias))
+                found[alias] = read_tiered_options(TieredCache, *given(alias))
             elif issubclass(backend, LRUCache) and backend.__init__ is LRUCache.__init__:
                 found[alias] = read_lru_options(*given(alias))
         except Mistake as mistake:

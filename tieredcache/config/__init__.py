@@ -1,7 +1,9 @@
 """The settings: what ``CACHES`` may say, and the one local tier that each configuration has in this process."""
 
 from tieredcache.config.excluded import EXCLUDED, Excluded
-from tieredcache.config.options import LRUOptions, Mistake, TieredOptions, given, read_lru_options
-from tieredcache.config.registry import read_options
+from tieredcache.config.options import LRUOptions, Mistake, TieredOptions, given, read_lru_options, read_tiered_options
 
-__all__ = ["EXCLUDED", "Excluded", "LRUOptions", "Mistake", "TieredOptions", "given", "read_lru_options", "read_options"]
+__all__ = [
+    *("EXCLUDED", "Excluded", "LRUOptions", "Mistake", "TieredOptions"),
+    *("given", "read_lru_options", "read_tiered_options"),
+]

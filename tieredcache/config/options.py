@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import math
-import os
 import sys
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from tieredcache.config.excluded import EXCLUDED_PREFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 LONGEST_QUOTE: Final = 60
 
@@ -66,42 +66,17 @@ class LRUOptions:
 
 
 class Mistake(ImproperlyConfigured):
-    """A setting that is wrong. ``fault``: which, its value, why; ``remedy``: what to do; ``where``: what it is a setting of.
+    """A setting that is wrong. ``fault``: its name and what is wrong; ``remedy``: what to do; ``where``: the alias."""
 
-    ``option``: its name.
-    """
-
-    def __init__(self, fault: str, remedy: str, where: str = "", option: str = "") -> None:
-        super().__init__(fault, remedy, where, option)
-        self.fault = fault
-        self.remedy = remedy
-        self.where = where
+    def __init__(self, option: str, problem: str, remedy: str) -> None:
+        super().__init__(option, problem, remedy)
         self.option = option
+        self.fault = f"{option} {problem}"
+        self.remedy = remedy
+        self.where = ""
 
     def __str__(self) -> str:
         return f"{self.where}{': ' if self.where else ''}{self.fault}. {self.remedy}"
-
-
-class Complaint:
-    """Raises ``Mistake`` for the alias with these settings.
-
-    Django does not tell a backend its alias, so it is looked for in ``CACHES`` by what the backend was given.
-    """
-
-    def __init__(self, backend: str, location: Any, params: Mapping[str, Any]) -> None:
-        self._backend = backend
-        self._given = location, dict(params)
-
-    def where(self) -> str:
-        """The alias that is made, or its backend where it is none of ``CACHES``."""
-        for alias in caches.settings:
-            if given(alias) == self._given:
-                return f"CACHES[{alias!r}]"
-        return f"a {self._backend}"
-
-    def raise_(self, option: str, value: object, problem: str, remedy: str) -> NoReturn:
-        """Raise ``Mistake``, with ``value`` quoted where it can be no secret."""
-        raise Mistake(f"{option} is {quoted(value)}, {problem}", remedy, self.where(), option) from None
 
 
 def quoted(value: object) -> str:
@@ -119,77 +94,67 @@ def given(alias: str) -> tuple[Any, dict[str, Any]]:
     return config.get("LOCATION", ""), {name: value for name, value in config.items() if name not in {"BACKEND", "LOCATION"}}
 
 
-def known_only(given: Mapping[Any, Any], known: Iterable[str], where: str, complaint: Complaint) -> None:
-    """Complain about the first name in ``given`` that is not ``known``, with the nearest one that is.
-
-    Its value is not quoted: an option of the remote may have been put here, and be a password.
-    """
-    known = sorted(known)
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.5)
-            remedy = f"Did you mean {near[0]}?" if near else f"Known there: {', '.join(known)}."
-            option = f"{where}[{quoted(name)}]" if where else quoted(name)
-            raise Mistake(f"{option} is an unknown name", remedy, complaint.where(), option)
+@contextmanager
+def _naming_the_alias(backend: str, location: Any, params: Mapping[str, Any]) -> Iterator[None]:
+    """Let a mistake say which alias has these settings, because Django does not tell a backend its alias."""
+    try:
+        yield
+    except Mistake as mistake:
+        aliases = [alias for alias in caches.settings if given(alias) == (location, params)]
+        mistake.where = f"CACHES[{aliases[0]!r}]" if aliases else f"a {backend}"
+        raise
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Parses a finite number (``whole``: an int) from ``low`` to ``high``; complains about anything else."""
+    """Parses a finite number (``whole``: an int) from ``low`` to ``high``; raises ``Mistake`` for anything else."""
 
     unit: str
     low: float = 0
-    high: float = math.inf
+    high: float = sys.float_info.max
     whole: bool = False
 
-    def __call__(self, value: Any, option: str, complaint: Complaint) -> Any:
-        kind = "a whole number" if self.whole else "a number"
-        span = f" from {self.low:g} to {self.high:g}" if self.high < math.inf else f" of at least {self.low:g}"
-        remedy = f"Set it to {kind}{span if self.low > -math.inf else ''} ({self.unit})."
-        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
-            complaint.raise_(option, value, f"of type {type(value).__name__}, not {kind}", remedy)
-        if value != value or abs(value) > sys.float_info.max:  # noqa: PLR0124 - not a number is equal to nothing
-            complaint.raise_(option, value, "not a finite number", remedy)
-        if not self.low <= value <= self.high:
-            complaint.raise_(option, value, "out of range", remedy)
+    def __call__(self, value: Any, option: str) -> Any:
+        right = isinstance(value, int if self.whole else (int, float)) and not isinstance(value, bool)
+        if not (right and self.low <= value <= self.high):  # nor is that true of NaN
+            kind = "a whole number" if self.whole else "a finite number"
+            least = f" of at least {self.low:g}" if self.low > -sys.float_info.max else ""
+            span = f" from {self.low:g} to {self.high:g}" if self.high < sys.float_info.max else least
+            raise Mistake(option, f"is {quoted(value)}", f"Set it to {kind}{span} ({self.unit}).")
         return value
 
 
-def _prefix(prefix: object, option: str, complaint: Complaint, remedy: str) -> str:
-    if not isinstance(prefix, str):
-        complaint.raise_(option, prefix, f"a prefix of type {type(prefix).__name__}, not a string", remedy)
-    if not prefix:
-        complaint.raise_(option, prefix, "an empty prefix, which every key has", remedy)
+def _prefix(prefix: object, option: str) -> str:
+    if not isinstance(prefix, str) or not prefix:
+        raise Mistake(option, f"has the prefix {quoted(prefix)}", "Set it to prefixes that are strings, and not empty.")
     return prefix
 
 
-def _local_timeouts(value: object, option: str, complaint: Complaint) -> tuple[tuple[str, float], ...]:
-    remedy = 'Set it to a dict of key prefix to seconds, such as {"flags:": 1}; for all keys there is LOCAL_TIMEOUT.'
+def _local_timeouts(value: object, option: str) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, Mapping):
-        complaint.raise_(option, value, f"of type {type(value).__name__}, not a dict", remedy)
-    timeouts = dict(EXCLUDED_PREFIXES)
-    for key, seconds in value.items():
-        prefix = _prefix(key, option, complaint, remedy)
-        timeouts[prefix] = Number("seconds; 0: never kept locally")(seconds, f"{option}[{prefix!r}]", complaint)
-    return tuple(sorted(timeouts.items(), key=lambda item: -len(item[0])))
+        remedy = 'Set it to a dict of key prefix to seconds, such as {"flags:": 1}; for all keys there is LOCAL_TIMEOUT.'
+        raise Mistake(option, f"is {quoted(value)}", remedy)
+    seconds = Number("seconds; 0: never kept locally")
+    timeouts = {_prefix(key, option): seconds(each, f"{option}[{key!r}]") for key, each in value.items()}
+    return tuple(sorted((EXCLUDED_PREFIXES | timeouts).items(), key=lambda item: -len(item[0])))
 
 
-def _share_values(value: object, option: str, complaint: Complaint) -> bool | tuple[str, ...]:
-    remedy = 'Set it to True, False, or a list of key prefixes such as ["geo."].'
+def _share_values(value: object, option: str) -> bool | tuple[str, ...]:
     if isinstance(value, bool):
         return value
     if not isinstance(value, (list, tuple, set, frozenset)):
-        complaint.raise_(option, value, f"of type {type(value).__name__}, neither a bool nor a list", remedy)
-    return tuple(_prefix(prefix, option, complaint, remedy) for prefix in value)
+        remedy = 'Set it to True, False, or a list of key prefixes such as ["geo."].'
+        raise Mistake(option, f"is {quoted(value)}", remedy)
+    return tuple(_prefix(prefix, option) for prefix in value)
 
 
-def _remote_errors(value: Any, option: str, complaint: Complaint) -> str:
+def _remote_errors(value: Any, option: str) -> str:
     if value not in ("raise", "ignore"):  # a tuple, because what is no string need not be hashable
-        complaint.raise_(option, value, 'neither "raise" nor "ignore"', 'Set it to "raise" or "ignore".')
+        raise Mistake(option, f"is {quoted(value)}", 'Set it to "raise" or "ignore".')
     return str(value)
 
 
-_TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
+_TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
     "LOCAL_TIMEOUT": Number("seconds; 0 switches the local tier off"),
     "LOCAL_TIMEOUTS": _local_timeouts,
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
@@ -202,52 +167,80 @@ _TIERED: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
     "REMOTE_ERRORS": _remote_errors,
     "RETRY_AFTER": Number("seconds between attempts"),
 }
-_LRU: Final[dict[str, Callable[[Any, str, Complaint], Any]]] = {
+_LRU: Final[dict[str, Callable[[Any, str], Any]]] = {
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
     "CULL_FREQUENCY": Number("accepted and of no effect", whole=True),
 }
 
 
-def _read(
-    params: Mapping[str, Any], names: Iterable[str], parsers: Mapping[str, Callable[..., Any]], complaint: Complaint
-) -> dict[str, Any]:
-    """The fields of ``OPTIONS``; complains about them, about ``TIMEOUT``, and about settings that are not of ``names``."""
+def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "") -> None:
+    """Raise ``Mistake`` for the first name in ``given`` that is not ``known``, with the nearest one that is.
+
+    Its value is not quoted: an option of the remote may have been put here, and be a password.
+    """
+    known = sorted(known)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.5)
+            remedy = f"Did you mean {near[0]}?" if near else f"Known there: {', '.join(known)}."
+            raise Mistake(f"{where}[{quoted(name)}]" if where else quoted(name), "is an unknown name", remedy)
+
+
+def _read(params: Mapping[str, Any], names: Iterable[str], parsers: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """The fields of ``OPTIONS``. ``names``: the settings that may stand beside it and ``TIMEOUT``."""
     _require_gil()
-    known_only(params, ["TIMEOUT", "OPTIONS", *names], "", complaint)
-    timeout = params.get("TIMEOUT")
-    if timeout is not None:
-        Number("seconds; or None: never expires", low=-math.inf)(timeout, "TIMEOUT", complaint)
+    _known_only(params, ["TIMEOUT", "OPTIONS", *names])
+    if params.get("TIMEOUT") is not None:
+        Number("seconds; or None: never expires", low=-sys.float_info.max)(params["TIMEOUT"], "TIMEOUT")
     options = params.get("OPTIONS", {})
-    if not isinstance(options, Mapping):
-        fault = f"OPTIONS is of type {type(options).__name__}, not a dict"  # not quoted: a password may be in it
-        raise Mistake(fault, "Set it to a dict.", complaint.where(), "OPTIONS")
-    known_only(options, parsers, "OPTIONS", complaint)
-    return {name.lower(): parsers[name](value, f"OPTIONS[{name!r}]", complaint) for name, value in options.items()}
+    if not isinstance(options, Mapping):  # not quoted: a password may be in it
+        raise Mistake("OPTIONS", f"is of type {type(options).__name__}", "Set it to a dict.")
+    _known_only(options, parsers, "OPTIONS")
+    return {name.lower(): parsers[name](value, f"OPTIONS[{name!r}]") for name, value in options.items()}
 
 
-def read_tiered_options(params: Mapping[str, Any], complaint: Complaint) -> TieredOptions:
-    """The options of a ``TieredCache``; raises ``ImproperlyConfigured`` for the first mistake found in them."""
-    for name in ("KEY_PREFIX", "KEY_FUNCTION", "VERSION"):
-        if name in params:
-            remedy = "Keys pass to the remote tier as they are: move it to the alias that LOCATION names."
-            complaint.raise_(name, params[name], "which belongs to the remote alias", remedy)
-    found = _read(params, (), _TIERED, complaint)
-    found.setdefault("local_timeouts", _local_timeouts({}, "", complaint))
-    return TieredOptions(**found)
+def read_tiered_options(backend: type, location: Any, params: Mapping[str, Any]) -> TieredOptions:
+    """The options of a ``TieredCache``; raises ``ImproperlyConfigured`` for the first mistake found in the settings.
+
+    ``backend``: the class whose aliases may not be a remote.
+    """
+    with _naming_the_alias("TieredCache", location, params):
+        _check_location(backend, location)
+        for name in ("KEY_PREFIX", "KEY_FUNCTION", "VERSION"):
+            if name in params:
+                remedy = "Keys pass to the remote tier as they are: move it to the alias that LOCATION names."
+                raise Mistake(name, f"is {quoted(params[name])}, which belongs to the remote alias", remedy)
+        return TieredOptions(**{"local_timeouts": _local_timeouts({}, ""), **_read(params, (), _TIERED)})
+
+
+def _check_location(backend: type, location: Any) -> None:
+    aliases = caches.settings
+    remedy = f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(aliases))}."
+    if not isinstance(location, str) or location not in aliases:
+        raise Mistake("LOCATION", f"is {quoted(location)}, not an alias in CACHES", remedy)
+    try:
+        found = import_string(aliases[location]["BACKEND"])
+    except (ImportError, KeyError, AttributeError):
+        return  # Django says so, and better, when that alias is used
+    if isinstance(found, type) and issubclass(found, backend):
+        below = aliases[location].get("LOCATION", "")
+        if isinstance(below, str) and below in aliases and below != location:
+            remedy = f"Set it to {below!r}, the remote of that alias."
+        problem = f"is {location!r}, the alias of another TieredCache: both tiers would be the memory of this process"
+        raise Mistake("LOCATION", problem, remedy)
 
 
 def read_lru_options(location: Any, params: Mapping[str, Any]) -> LRUOptions:
-    """The options of an ``LRUCache``; raises ``ImproperlyConfigured`` for the first mistake found in them."""
-    complaint = Complaint("LRUCache", location, params)
-    for option, name in (("LOCATION", location), ("NAME", params.get("NAME", ""))):
-        if not isinstance(name, str):
-            remedy = "Set it to a name: instances with the same one share a store."
-            complaint.raise_(option, name, f"of type {type(name).__name__}, not a string", remedy)
-    function = params.get("KEY_FUNCTION")
-    if function is not None and not callable(function) and not isinstance(function, str):
-        remedy = "Set it to a function, or to the path of one."
-        complaint.raise_("KEY_FUNCTION", function, f"of type {type(function).__name__}, not a function", remedy)
-    return LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU, complaint))
+    """The options of an ``LRUCache``; raises ``ImproperlyConfigured`` for the first mistake found in the settings."""
+    with _naming_the_alias("LRUCache", location, params):
+        for option, name in (("LOCATION", location), ("NAME", params.get("NAME", ""))):
+            if not isinstance(name, str):
+                remedy = "Set it to a name: instances with the same one share a store."
+                raise Mistake(option, f"is {quoted(name)}", remedy)
+        function = params.get("KEY_FUNCTION", "")
+        if function is not None and not callable(function) and not isinstance(function, str):
+            raise Mistake("KEY_FUNCTION", f"is {quoted(function)}", "Set it to a function, or to the path of one.")
+        return LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU))
 
 
 def _require_gil() -> None:
@@ -256,14 +249,8 @@ def _require_gil() -> None:
     A hit takes no lock: it moves its entry to the head of lru-dict's linked list, and two at once would break that. So
     lru-dict relies on the GIL, and a free-threaded Python turns it on when it imports lru-dict, unless a setting forbids it.
     """
-    enabled = getattr(sys, "_is_gil_enabled", None)  # Python 3.13 is the first that can do without
-    if enabled is None or enabled():
-        return
-    # In this order, because the command line has the last word.
-    name, value = "-X gil", sys._xoptions.get("gil")  # noqa: SLF001 - documented by that name
-    if value is None:
-        name, value = "PYTHON_GIL", os.environ.get("PYTHON_GIL")
-    raise ImproperlyConfigured(
-        f"{name} is {value!r}, and Python runs without the GIL: the lists of lru-dict, in which the local tiers are kept, "
-        f"would break, and the process with them. Set {name} to 1."
-    )
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():  # Python 3.13 is the first that can do without
+        raise ImproperlyConfigured(
+            "Python runs without the GIL: the lists of lru-dict, in which the local tiers are kept, would break, and the "
+            "process with them. Remove -X gil=0 from the command line, and PYTHON_GIL=0 from the environment."
+        )

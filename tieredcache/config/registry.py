@@ -5,12 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
-from tieredcache.config.options import Complaint, read_tiered_options
+from tieredcache.config.options import read_tiered_options
 from tieredcache.local.tier import LocalTier
 from tieredcache.remote.circuit import Circuit
 from tieredcache.remote.prefetch import Prefetch
@@ -25,14 +23,12 @@ if TYPE_CHECKING:
 class Tier(LocalTier):
     """A local tier, and what this process knows of its remote. ``remote_alias``: the alias of the remote.
 
-    ``family``: the tiers over the same remote. ``reader``, ``prefix``, ``has_servers``, ``packages`` and ``prefetches`` are
-    known with the first remote instance.
-    ``prefix``: what the remote puts before every ``str`` key of the default version; ``""``: it makes
-    each key in its own way.
+    ``reader``, ``prefix``, ``has_servers``, ``packages`` and ``prefetches`` are known with the first remote instance.
+    ``prefix``: what the remote puts before every ``str`` key of the default version; ``""``: it makes each key in its own way.
     """
 
     def __init__(self, options: TieredOptions, location: str, given: Any) -> None:
-        self.given: Any = given  # the OPTIONS in the settings: held, so that no other object has its id
+        self.given: Any = given  # held, so that no other object has its id
         self.remote_alias = location
         self.remote_settings: Any = caches.settings[location]
         self.reader: Reader | None = None
@@ -41,8 +37,7 @@ class Tier(LocalTier):
         self.prefetches: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
-        self.family: list[weakref.ref[Tier]] = _families.setdefault((location, id(self.remote_settings)), [])
-        self.family.append(weakref.ref(self, self.family.remove))
+        _alive.append(weakref.ref(self, _alive.remove))
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -52,8 +47,8 @@ class Tier(LocalTier):
 
 
 _tiers: Final[dict[tuple[Any, ...], Tier]] = {}
-_families: Final[dict[tuple[str, int], list[weakref.ref[Tier]]]] = {}
-"""By the alias of the remote, and the id of its settings, which the tiers hold."""
+_alive: Final[list[weakref.ref[Tier]]] = []
+"""Those above, and those that backends still hold."""
 
 
 def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
@@ -69,7 +64,7 @@ def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
     except TypeError:  # a setting that cannot be hashed is a mistake
         tier = None
     if tier is None:
-        tier = Tier(read_options(backend, location, params), location, given)
+        tier = Tier(read_tiered_options(backend, location, params), location, given)
         if any(config.get("OPTIONS") is given for config in caches.settings.values()):
             tier = _tiers.setdefault(name, tier)  # else it is of an instance made with settings of its own
     return tier
@@ -80,59 +75,20 @@ def siblings(tier: Tier) -> list[Tier]:
 
     Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
     """
-    return [other for held in tier.family if (other := held()) is not None]
-
-
-def read_options(backend: type, location: Any, params: Mapping[str, Any]) -> TieredOptions:
-    """The options of an alias; raises ``ImproperlyConfigured`` for a mistake in them, or in ``LOCATION``.
-
-    ``backend``: the class whose aliases may not be a remote.
-    """
-    complaint = Complaint("TieredCache", location, params)
-    _check_location(backend, location, complaint)
-    return read_tiered_options(params, complaint)
-
-
-def _check_location(backend: type, location: Any, complaint: Complaint) -> None:
-    """Complain about a ``LOCATION`` that does not name a remote alias."""
-    remedy = f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(caches.settings))}."
-    if not isinstance(location, str):
-        complaint.raise_("LOCATION", location, f"of type {type(location).__name__}, not the name of an alias", remedy)
-    if not location:
-        complaint.raise_("LOCATION", location, "missing", remedy)
-    if location not in caches.settings:
-        complaint.raise_("LOCATION", location, "not an alias in CACHES", remedy)
-    config = caches.settings[location]
-    try:
-        found = import_string(config["BACKEND"])
-    except (ImportError, KeyError, AttributeError):
-        return  # Django says so, and better, when that alias is used
-    if isinstance(found, type) and issubclass(found, backend):
-        below = config.get("LOCATION", "")
-        known = isinstance(below, str) and below in caches.settings and below != location
-        remedy = f"Set it to {below!r}, the remote of that alias." if known else remedy
-        problem = "the alias of another TieredCache: both tiers would be the memory of this process"
-        complaint.raise_("LOCATION", location, problem, remedy)
+    tiers = [held() for held in _alive.copy()]
+    return [other for other in tiers if other is not None and other.remote_settings is tier.remote_settings]
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:
     """Drop the tiers: the same alias may now lead to another server. Backends that code still holds keep their tier.
 
     Emptied, because contexts go on referring to the backends of settings that are over: their variables outlive ``caches``.
-    Those whose settings are still the very same objects stay: a test that has changed these in place, believing that they
-    are the remote's, does not find them refused.
     """
     if setting == "CACHES":
-        for name, tier in list(_tiers.items()):
+        for tier in list(_tiers.values()):
             tier.forget_all()
-            tier.reader = None  # it is asked for anew, and with it the prefix
-            now: Any = settings.CACHES
-            given = any(config.get("OPTIONS") is tier.given for config in now.values())
-            if not given or now.get(tier.remote_alias) is not tier.remote_settings:
-                _tiers.pop(name, None)
-        for remote, family in list(_families.items()):
-            if not family:
-                _families.pop(remote, None)
+            tier.reader = None  # it is asked for again, and with it the prefix
+        _tiers.clear()
 
 
 setting_changed.connect(_settings_changed)
