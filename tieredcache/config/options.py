@@ -88,6 +88,11 @@ def quoted(value: object) -> str:
     return f"a {type(value).__name__}{size} (not shown)"
 
 
+def _require(right: object, option: str, value: object, remedy: str, problem: str = "") -> None:
+    if not right:
+        raise Mistake(option, f"is {quoted(value)}{', ' if problem else ''}{problem}", remedy)
+
+
 def given(alias: str) -> tuple[Any, dict[str, Any]]:
     """What Django makes the cache of ``alias`` with: its ``LOCATION``, and its other settings."""
     config = caches.settings[alias]
@@ -116,11 +121,11 @@ class Number:
 
     def __call__(self, value: Any, option: str) -> Any:
         right = isinstance(value, int if self.whole else (int, float)) and not isinstance(value, bool)
-        if not (right and self.low <= value <= self.high):  # nor is that true of NaN
-            kind = "a whole number" if self.whole else "a finite number"
-            least = f" of at least {self.low:g}" if self.low > -sys.float_info.max else ""
-            span = f" from {self.low:g} to {self.high:g}" if self.high < sys.float_info.max else least
-            raise Mistake(option, f"is {quoted(value)}", f"Set it to {kind}{span} ({self.unit}).")
+        kind = "a whole number" if self.whole else "a finite number"
+        least = f" of at least {self.low:g}" if self.low > -sys.float_info.max else ""
+        span = f" from {self.low:g} to {self.high:g}" if self.high < sys.float_info.max else least
+        # Nor is NaN between the two.
+        _require(right and self.low <= value <= self.high, option, value, f"Set it to {kind}{span} ({self.unit}).")
         return value
 
 
@@ -130,27 +135,23 @@ def _prefix(prefix: object, option: str) -> str:
     return prefix
 
 
-def _local_timeouts(value: object, option: str) -> tuple[tuple[str, float], ...]:
-    if not isinstance(value, Mapping):
-        remedy = 'Set it to a dict of key prefix to seconds, such as {"flags:": 1}; for all keys there is LOCAL_TIMEOUT.'
-        raise Mistake(option, f"is {quoted(value)}", remedy)
+def _local_timeouts(value: Any, option: str) -> tuple[tuple[str, float], ...]:
+    remedy = 'Set it to a dict of key prefix to seconds, such as {"flags:": 1}; for all keys there is LOCAL_TIMEOUT.'
+    _require(isinstance(value, Mapping), option, value, remedy)
     seconds = Number("seconds; 0: never kept locally")
     timeouts = {_prefix(key, option): seconds(each, f"{option}[{key!r}]") for key, each in value.items()}
     return tuple(sorted((EXCLUDED_PREFIXES | timeouts).items(), key=lambda item: -len(item[0])))
 
 
-def _share_values(value: object, option: str) -> bool | tuple[str, ...]:
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, (list, tuple, set, frozenset)):
-        remedy = 'Set it to True, False, or a list of key prefixes such as ["geo."].'
-        raise Mistake(option, f"is {quoted(value)}", remedy)
-    return tuple(_prefix(prefix, option) for prefix in value)
+def _share_values(value: Any, option: str) -> bool | tuple[str, ...]:
+    remedy = 'Set it to True, False, or a list of key prefixes such as ["geo."].'
+    _require(isinstance(value, (bool, list, tuple, set, frozenset)), option, value, remedy)
+    return value if isinstance(value, bool) else tuple(_prefix(prefix, option) for prefix in value)
 
 
 def _remote_errors(value: Any, option: str) -> str:
-    if value not in ("raise", "ignore"):  # a tuple, because what is no string need not be hashable
-        raise Mistake(option, f"is {quoted(value)}", 'Set it to "raise" or "ignore".')
+    # A tuple, because what is no string need not be hashable.
+    _require(value in ("raise", "ignore"), option, value, 'Set it to "raise" or "ignore".')
     return str(value)
 
 
@@ -207,39 +208,36 @@ def read_tiered_options(backend: type, location: Any, params: Mapping[str, Any])
     with _naming_the_alias("TieredCache", location, params):
         _check_location(backend, location)
         for name in ("KEY_PREFIX", "KEY_FUNCTION", "VERSION"):
-            if name in params:
-                remedy = "Keys pass to the remote tier as they are: move it to the alias that LOCATION names."
-                raise Mistake(name, f"is {quoted(params[name])}, which belongs to the remote alias", remedy)
+            remedy = "Keys pass to the remote tier as they are: move it to the alias that LOCATION names."
+            _require(name not in params, name, params.get(name), remedy, "which belongs to the remote alias")
         return TieredOptions(**{"local_timeouts": _local_timeouts({}, ""), **_read(params, (), _TIERED)})
 
 
 def _check_location(backend: type, location: Any) -> None:
     aliases = caches.settings
     remedy = f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(aliases))}."
-    if not isinstance(location, str) or location not in aliases:
-        raise Mistake("LOCATION", f"is {quoted(location)}, not an alias in CACHES", remedy)
+    known = isinstance(location, str) and location in aliases
+    _require(known, "LOCATION", location, remedy, "not an alias in CACHES")
     try:
         found = import_string(aliases[location]["BACKEND"])
     except (ImportError, KeyError, AttributeError):
         return  # Django says so, and better, when that alias is used
-    if isinstance(found, type) and issubclass(found, backend):
-        below = aliases[location].get("LOCATION", "")
-        if isinstance(below, str) and below in aliases and below != location:
-            remedy = f"Set it to {below!r}, the remote of that alias."
-        problem = f"is {location!r}, the alias of another TieredCache: both tiers would be the memory of this process"
-        raise Mistake("LOCATION", problem, remedy)
+    below = aliases[location].get("LOCATION", "")
+    if isinstance(below, str) and below in aliases and below != location:
+        remedy = f"Set it to {below!r}, the remote of that alias."
+    is_tiered = isinstance(found, type) and issubclass(found, backend)
+    problem = "the alias of another TieredCache: both tiers would be the memory of this process"
+    _require(not is_tiered, "LOCATION", location, remedy, problem)
 
 
 def read_lru_options(location: Any, params: Mapping[str, Any]) -> LRUOptions:
     """The options of an ``LRUCache``; raises ``ImproperlyConfigured`` for the first mistake found in the settings."""
     with _naming_the_alias("LRUCache", location, params):
         for option, name in (("LOCATION", location), ("NAME", params.get("NAME", ""))):
-            if not isinstance(name, str):
-                remedy = "Set it to a name: instances with the same one share a store."
-                raise Mistake(option, f"is {quoted(name)}", remedy)
-        function = params.get("KEY_FUNCTION", "")
-        if function is not None and not callable(function) and not isinstance(function, str):
-            raise Mistake("KEY_FUNCTION", f"is {quoted(function)}", "Set it to a function, or to the path of one.")
+            _require(isinstance(name, str), option, name, "Set it to a name: instances with the same one share a store.")
+        function = params.get("KEY_FUNCTION")
+        right = function is None or callable(function) or isinstance(function, str)
+        _require(right, "KEY_FUNCTION", function, "Set it to a function, or to the path of one.")
         return LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU))
 
 
