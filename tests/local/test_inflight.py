@@ -149,11 +149,11 @@ def test_a_loop_that_is_closed_meanwhile_keeps_nobody(flying, begun_elsewhere):
     assert waiting.result() is True
 
 
-def test_after_a_forget_callers_share_a_new_computation(flying, begun_elsewhere):
+def test_callers_share_a_new_computation_when_the_key_was_written(flying, begun_elsewhere):
     """The older one is told that it is forgotten, and its end changes nothing for the newer one."""
     older = begun_elsewhere()
     beside = begun_elsewhere("another key")
-    flying.forget("key")
+    flying.overtake(["key"])
     assert older.forgotten
     assert not beside.forgotten
     newer = begun_elsewhere()
@@ -164,10 +164,10 @@ def test_after_a_forget_callers_share_a_new_computation(flying, begun_elsewhere)
     assert begin(flying, "another key")[1] is beside
 
 
-def test_after_forget_all_nothing_is_shared(flying, begun_elsewhere):
+def test_nothing_is_shared_when_all_keys_are_written(flying, begun_elsewhere):
     """Of no key."""
     older = [begun_elsewhere(key) for key in ("a", "b")]
-    flying.forget_all()
+    flying.overtake(None)
     assert all(computation.forgotten for computation in older)
     for key in ("a", "b"):
         newer = begun_elsewhere(key)
@@ -181,7 +181,7 @@ def test_what_is_forgotten_while_its_caller_waits_counts_for_nothing(flying, beg
     def waits_and_computes():
         own, other = begin(flying)
         assert other is not None
-        flying.forget("key")
+        flying.overtake(["key"])
         assert own.forgotten
         own.starts()
         return own.forgotten
@@ -195,7 +195,7 @@ def test_a_computation_that_writes_its_own_key_is_not_forgotten(flying, elsewher
     def computes():
         own, _ = begin(flying)
         own.starts()
-        flying.forget("key")
+        flying.overtake(["key"])
         return own
 
     own = elsewhere(computes)
@@ -266,7 +266,7 @@ def test_only_a_computation_that_is_not_forgotten_stores(flying, begun_elsewhere
     first = begun_elsewhere()
     assert first.stores() is True
     second = begun_elsewhere("another key")
-    flying.forget("another key")
+    flying.overtake(["another key"])
     assert second.stores() is False
 
 

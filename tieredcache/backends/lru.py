@@ -193,7 +193,7 @@ class LRUCache(StoreKeys):
                 removed: list[Any] = []
                 store.put(local_key, entry, self._max_entries, removed)
         if store.inflight.under_way:
-            store.inflight.forget(local_key)
+            store.inflight.overtake([local_key])
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
@@ -210,7 +210,7 @@ class LRUCache(StoreKeys):
             store.put(local_key, entry, self._max_entries, removed)
         elif (old := store.index.get(local_key)) is not None:
             store.discard(local_key, old, removed)
-        store.inflight.forget(local_key)
+        store.inflight.overtake([local_key])
         return True
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
@@ -247,7 +247,7 @@ class LRUCache(StoreKeys):
         store = self._store
         store.deletes += 1
         if store.inflight.under_way:  # before the lock: a value that is computed is added under it, unless it is forgotten
-            store.inflight.forget(local_key)
+            store.inflight.overtake([local_key])
         with store.lock:
             entry = store.index.get(local_key)
             if entry is None:
@@ -263,7 +263,7 @@ class LRUCache(StoreKeys):
         store = self._store
         removed: list[Any] = []
         store.deletes += 1
-        store.inflight.forget_all()
+        store.inflight.overtake(None)
         with store.lock:
             store.forgotten += len(store)
             store.empty(removed)

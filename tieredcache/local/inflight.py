@@ -23,7 +23,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
 
@@ -110,11 +110,6 @@ class Computation(Step):
         self.forgotten = self.ended  # what was written while it waited is what it will see
         _computing.set(self)
 
-    def may_wait_for(self, other: Computation) -> bool:
-        """Whether the other one can end meanwhile: not where it needs this thread, or this thread's event loop."""
-        # A task can; sync code in an event loop's thread does not get here.
-        return self.outer is None and (self.loop is not None or _goes_on(other))
-
     def stores(self) -> bool:
         """Whether the value may be stored, now. A caller in another thread than ``leave``'s calls ``stored`` after that."""
         self.storer = threading.get_ident()
@@ -127,18 +122,12 @@ class Computation(Step):
         super().end()
 
 
-def _is_own(computation: Computation | None) -> bool:
+def _is_own(computation: Computation) -> bool:
     """Whether the running code is part of this computation."""
     own = _computing.get()
     while own is not computation and own is not None:
         own = own.outer
     return own is not None
-
-
-def _goes_on(other: Computation) -> bool:
-    """Whether the other one goes on while this thread waits."""
-    needed = getattr(SyncToAsync.threadlocal, "main_event_loop", None)  # asgiref calls sync code for its tasks here
-    return other.thread != threading.get_ident() and (needed is None or needed is not other.loop)
 
 
 class Inflight:
@@ -155,12 +144,16 @@ class Inflight:
         other = self._shared.setdefault(own.key, own)
         if other.ended:  # an exception has cut its end off
             self._shared[own.key] = other = own
-        if other is own or (sync and own.loop is not None) or not own.may_wait_for(other):
+        if other is own or own.outer is not None:
             return None
+        if sync:  # the other one may need this thread, or the event loop that asgiref runs sync code for here
+            loop = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
+            if own.loop is not None or other.thread == own.thread or (loop is not None and other.loop is loop):
+                return None
         return other
 
     def overdue(self, own: Computation, other: Computation) -> None:
-        """The caller of ``own`` has waited in vain, and nobody else shall: later ones wait for ``own``."""
+        """The caller of ``own`` has waited in vain: those that come later wait for ``own``."""
         if self._shared.get(own.key) is other:
             self._shared[own.key] = own
         logger.warning(
@@ -201,27 +194,26 @@ class Inflight:
             try:
                 return function()
             finally:
-                for own in owns:
-                    self.leave(own)
-        except BaseException:  # a time limit, say, that a signal handler has raised in a line of this one
-            for own in owns:
-                self.leave(own)
+                self.leave(*owns)
+        except BaseException:  # a time limit, say, that a signal handler has raised in leave()
+            self.leave(*owns)
             raise
 
-    def leave(self, own: Computation) -> None:
-        """However it ended, let the callers go that wait for ``own``: all at once, each to its own computation.
+    def leave(self, *owns: Computation) -> None:
+        """However they ended, let the callers go that wait for these: all at once, each to its own computation.
 
         May be repeated.
         """
-        self.finished += 1
-        # Before the others are let go: two that found it done would each put its own computation in its place.
-        if self._shared.get(own.key) is own:
-            self._shared.pop(own.key, None)
-        own.end()
-        if own.storing is None or own.storer == threading.get_ident():
-            self.stored(own)  # else its task has been cancelled, and a thread stores on: writes wait for that
-        if _is_own(own):  # else a coroutine that is thrown away, in the context of another one
-            _computing.set(own.outer)
+        for own in owns:
+            self.finished += 1
+            # Before the others are let go: two that found it done would each put its own computation in its place.
+            if self._shared.get(own.key) is own:
+                self._shared.pop(own.key, None)
+            own.end()
+            if own.storing is None or own.storer == threading.get_ident():
+                self.stored(own)  # else its task has been cancelled, and a thread stores on: writes wait for that
+            if _is_own(own):  # else a coroutine that is thrown away, in the context of another one
+                _computing.set(own.outer)
 
     def stored(self, own: Computation) -> None:
         """Its value has been stored, or will not be: let the writes go that wait for that. May be repeated."""
@@ -231,34 +223,22 @@ class Inflight:
         if storing is not None:
             storing.end()
 
-    def overtake(self, keys: Collection[Hashable] | None, *, sync: bool) -> list[Step]:
-        """These keys (``None``: all) are about to be written. Returns the steps that the write has to wait for."""
+    def overtake(self, keys: Collection[Hashable] | None, *, sync: bool = True) -> list[Step]:
+        """These keys (``None``: all) are written: what is computed now is not for callers that come later.
+
+        Returns the steps that a write which is about to begin has to wait for.
+        """
         own, steps = _current(), list[Step]()
-        waits = own is None or own.storing is None
         for computation in self.under_way.copy():
             if (keys is None or computation.key in keys) and not _is_own(computation):
                 computation.forgotten = True
-                step = computation.storing
+                if self._shared.get(computation.key) is computation:
+                    self._shared.pop(computation.key, None)
                 # What this thread stores, or a task of the event loop that this thread runs, goes on when it does not wait.
-                if waits and step is not None and not (sync and computation.storer == threading.get_ident()):
+                step, here = computation.storing, sync and computation.storer == threading.get_ident()
+                if step is not None and not here and (own is None or own.storing is None):
                     steps.append(step)
         return steps
-
-    def forget(self, key: Hashable) -> None:
-        """The key has been written: what is computed now is not for callers that come later."""
-        if not self.under_way:
-            return
-        if not _is_own(self._shared.get(key)):
-            self._shared.pop(key, None)
-        for computation in self.under_way.copy():
-            if computation.key == key and not _is_own(computation):
-                computation.forgotten = True
-
-    def forget_all(self) -> None:
-        """The same for all keys."""
-        self._shared.clear()
-        for computation in self.under_way.copy():
-            computation.forgotten = True
 
 
 def wait(*others: Step, seconds: float | None = None) -> bool:
@@ -267,32 +247,26 @@ def wait(*others: Step, seconds: float | None = None) -> bool:
     for other in others:
         lock = threading.Lock()
         lock.acquire()
-        other.when_ended(partial(_open, lock))
+        other.when_ended(partial(_unless_done, lock.release))
         if not lock.acquire(timeout=max(0, deadline - monotonic())):
             return False
     return True
 
 
-def _open(lock: threading.Lock) -> None:
-    with suppress(RuntimeError):  # it is open
-        lock.release()
-
-
 async def await_(*others: Step, seconds: float | None = None) -> bool:
     """As ``wait``, for a task."""
-    loop, endings = asyncio.get_running_loop(), list[asyncio.Future[None]]()
-    for other in others:
-        endings.append(loop.create_future())
-        other.when_ended(partial(_wake, loop, endings[-1]))
-    _, late = await asyncio.wait(endings, timeout=seconds or PATIENCE)
-    return not late
+    wake = asyncio.get_running_loop().call_soon_threadsafe
+    try:
+        async with asyncio.timeout(seconds or PATIENCE):
+            for other in others:
+                ended = asyncio.Event()
+                other.when_ended(partial(_unless_done, wake, ended.set))
+                await ended.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
-def _wake(loop: asyncio.AbstractEventLoop, ending: asyncio.Future[None]) -> None:
-    with suppress(RuntimeError):  # the loop has been closed, and nobody waits in it
-        loop.call_soon_threadsafe(_end, ending)
-
-
-def _end(ending: asyncio.Future[None]) -> None:
-    if not ending.done():
-        ending.set_result(None)
+def _unless_done(let_go: Callable[..., object], *args: Any) -> None:
+    with suppress(RuntimeError):  # the lock is open; or the loop has been closed, and nobody waits in it
+        let_go(*args)

@@ -259,7 +259,8 @@ class LocalTier(Store[Entry]):
     def forget(self, local_key: Hashable) -> None:
         """Drop the local copy, and keep reads and computations under way from putting an older value back."""
         self.marks[hash(local_key) % MARKS] = object()
-        self.inflight.forget(local_key)
+        if self.inflight.under_way:
+            self.inflight.overtake([local_key])
         entry = self.index.get(local_key)
         if entry is not None:
             removed = [entry.kill()]
@@ -274,7 +275,7 @@ class LocalTier(Store[Entry]):
     def forget_all(self) -> None:
         """Forget everything."""
         self.marks = [object() for _ in range(MARKS)]
-        self.inflight.forget_all()
+        self.inflight.overtake(None)
         self.forgotten += len(self.index)
         removed: list[Any] = [entry.kill() for entry in self.index.copy().values()]
         with self.lock:
