@@ -16,6 +16,7 @@ Servers that fail one by one (a cluster's) have a circuit each; where the remote
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from time import monotonic as clock
 from typing import TYPE_CHECKING, Final
 
@@ -43,66 +44,41 @@ QUIET: Final = 60.0
 """Seconds between two log lines about writes that fail; and after which a server that no read asks for is forgotten."""
 
 
-class Turn:
-    """One reader at a time: who takes the turn has it until it is given back. Times are seconds of the monotonic clock."""
-
-    __slots__ = ("_key", "_since", "_starts")
-
-    def __init__(self, starts: float) -> None:
-        self._starts = [starts]  # empty while a reader has the turn: to take it is one step, so no two readers do
-        self._since: float = starts
-        self._key: Hashable = None
-
-    def take(self, local_key: Hashable, now: float) -> bool:
-        """Whether a reader of this key is the one that asks now."""
-        try:
-            if now < self._starts[0]:
-                return False
-            self._starts.pop()
-        except IndexError:  # another reader is asking
-            if now < self._since + LONGEST_ATTEMPT:
-                return False
-        self._since, self._key = now, local_key
-        return True
-
-    def is_of(self, local_key: Hashable) -> bool:
-        """Whether a reader of this key has it."""
-        return not self._starts and self._key == local_key
-
-    def give_back(self, local_key: Hashable, starts: float) -> None:
-        """A reader of this key has ended: if it had the turn, the next one may take it from then on."""
-        if self.is_of(local_key):
-            self._since = starts
-            self._starts[:] = [starts]
-
-
+@dataclass(slots=True)
 class Failing:
-    """A server whose reads fail. ``first`` and ``last``: when the failures in a row were noted, in monotonic seconds."""
+    """A server whose reads fail. ``first`` and ``last``: when the failures in a row were noted, in monotonic seconds.
 
-    __slots__ = ("first", "keys", "kind", "last", "open", "other_key", "pause", "retry", "swallowed", "text")
+    ``asking``: the readers that have the turn, at most one for a key that has not failed (``True``) and one for any other
+    key (``False``, from ``retry_at`` on): the key of each, and until when it is waited for.
+    """
 
-    def __init__(self, now: float, retry_after: float) -> None:
-        self.first: float = now
-        self.last: float = now
-        self.open: bool = False
-        self.pause: float = min(FIRST_PAUSE, retry_after)
-        self.retry: Turn = Turn(now + self.pause)
-        self.other_key: Turn = Turn(now)
-        self.keys: set[Hashable] = set()
-        self.kind: type[RemoteOutage] = RemoteOutage
-        self.text: str = ""
-        self.swallowed: bool = False
+    first: float
+    last: float
+    pause: float
+    retry_at: float
+    open: bool = False
+    asking: dict[bool, tuple[Hashable, float]] = field(default_factory=dict)
+    keys: set[Hashable] = field(default_factory=set)
+    kind: type[RemoteOutage] = RemoteOutage
+    text: str = ""
+    swallowed: bool = False
 
     def takes_turn(self, local_key: Hashable, now: float) -> bool:
         """Whether a reader of this key is one that asks now."""
-        if len(self.keys) < ENOUGH and local_key not in self.keys:
-            return self.other_key.take(local_key, now)
-        return self.retry.take(local_key, now)
+        is_new = len(self.keys) < ENOUGH and local_key not in self.keys
+        turn = local_key, now + LONGEST_ATTEMPT
+        if not is_new and now < self.retry_at:
+            return False
+        if self.asking.setdefault(is_new, turn)[1] <= now:
+            self.asking[is_new] = turn
+        return self.asking.get(is_new) is turn
 
     def give_back(self, local_key: Hashable, now: float) -> None:
         """A reader of this key has ended without an answer."""
-        self.retry.give_back(local_key, now + self.pause)
-        self.other_key.give_back(local_key, now)
+        for is_new, (key, _) in list(self.asking.items()):
+            if key == local_key:
+                self.asking.pop(is_new, None)
+                self.retry_at = self.retry_at if is_new else now + self.pause
 
 
 class Circuit:
@@ -133,19 +109,19 @@ class Circuit:
             return
         state = self.failing.get(server)
         if state is None or (not state.open and sent - state.last > self._retry_after):
-            state = self.failing[server] = Failing(now, self._retry_after)
+            pause = min(FIRST_PAUSE, self._retry_after)
+            state = self.failing[server] = Failing(now, now, pause, now + pause)
         state.last = now
         if len(state.keys) < ENOUGH:
             state.keys.add(local_key)
         if state.open:
-            if state.retry.is_of(local_key):
+            if state.asking.get(False, ("", 0))[0] == local_key:
                 state.pause = min(state.pause * 2, self._retry_after)
         elif now - state.first >= self._retry_after:
             cause = client_error(error)
             state.kind, state.text = outage_class(type(cause)), describe(cause)
             state.swallowed = isinstance(error, Swallowed)
-            state.retry = Turn(now + state.pause)
-            state.open = True
+            state.retry_at, state.open = now + state.pause, True
             logger.warning("Outage of the remote cache %r: %s. One read at a time tries it.", self._remote, state.text)
         state.give_back(local_key, now)
 
@@ -170,8 +146,9 @@ class Circuit:
 
     def error(self, server: Hashable) -> RemoteOutage:
         """The error for a reader that is held back and finds no stale copy; an instance of the client's class, too."""
-        state = self.failing.get(server) or Failing(clock(), self._retry_after)
-        text = f"The remote cache {self._remote!r} has been down for {clock() - state.first:.1f} s: {state.text}"
+        now = clock()
+        state = self.failing.get(server) or Failing(now, now, 0, now)
+        text = f"The remote cache {self._remote!r} has been down for {now - state.first:.1f} s: {state.text}"
         return state.kind.__new__(state.kind, text)
 
     def swallows(self, server: Hashable) -> bool:
