@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, TypeAlias
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Swallowed(Exception):  # noqa: N818 - never seen outside
@@ -33,57 +30,51 @@ class RemoteOutage(Exception):  # noqa: N818 - what it is, in the word of the do
         return RemoteOutage, self.args
 
 
-# The roots of what clients raise. Named, not imported: an error of a module that is not loaded has not been raised.
-_ROOTS: Final = (
-    ("redis.exceptions", "RedisError"),
-    ("redis.exceptions", "RedisClusterException"),
-    ("valkey.exceptions", "ValkeyError"),
-    ("valkey.exceptions", "ValkeyClusterException"),
-    ("pymemcache.exceptions", "MemcacheError"),
-    ("pylibmc", "Error"),
-)
-# What of these is the caller's mistake.
-_MISTAKES: Final = (
-    ("redis.exceptions", "DataError"),
-    ("redis.exceptions", "LockError"),
-    ("valkey.exceptions", "DataError"),
-    ("valkey.exceptions", "LockError"),
-    ("pymemcache.exceptions", "MemcacheClientError"),
-    ("django.db.utils", "DataError"),
-    ("django.db.utils", "IntegrityError"),
-    ("django.db.utils", "InternalError"),  # such as an aborted transaction, which is the caller's
-    ("django.db.utils", "NotSupportedError"),
-    ("django.db.utils", "ProgrammingError"),
-    ("django_cachex.exceptions", "CachexError"),  # its own are misuse; what servers do comes as redis' or valkey's
-    ("django_redis.exceptions", "CompressorError"),
-    ("django_valkey.exceptions", "CompressorError"),
-)
+# Classes by their modules. Named, not imported: an error of a module that is not loaded has not been raised.
+_Classes: TypeAlias = dict[str, str]
+
+# The roots of what clients raise.
+_ROOTS: Final[_Classes] = {
+    "redis.exceptions": "RedisError RedisClusterException",
+    "valkey.exceptions": "ValkeyError ValkeyClusterException",
+    "pymemcache.exceptions": "MemcacheError",
+    "pylibmc": "Error",
+}
+# What of these is the caller's mistake. An aborted transaction (InternalError) is one. django-cachex' own errors are misuse:
+# what servers do comes as redis' or valkey's.
+_MISTAKES: Final[_Classes] = {
+    "redis.exceptions": "DataError LockError",
+    "valkey.exceptions": "DataError LockError",
+    "pymemcache.exceptions": "MemcacheClientError",
+    "django.db.utils": "DataError IntegrityError InternalError NotSupportedError ProgrammingError",
+    "django_cachex.exceptions": "CachexError",
+    "django_redis.exceptions": "CompressorError",
+    "django_valkey.exceptions": "CompressorError",
+}
 # What backends, serializers and compressors raise of their own where a stored value does not decode.
-_UNDECODABLE: Final = (
-    ("django_cachex.exceptions", "SerializerError"),
-    ("django_redis.exceptions", "CompressorError"),
-    ("django_valkey.exceptions", "CompressorError"),
-    ("msgpack.exceptions", "UnpackException"),
-    ("lzma", "LZMAError"),
-    ("zlib", "error"),
-    ("zstandard", "ZstdError"),
-    ("compression.zstd", "ZstdError"),
-    ("django.core.signing", "BadSignature"),
-    ("cryptography.fernet", "InvalidToken"),
-)
+_UNDECODABLE: Final[_Classes] = {
+    "django_cachex.exceptions": "SerializerError",
+    "django_redis.exceptions": "CompressorError",
+    "django_valkey.exceptions": "CompressorError",
+    "msgpack.exceptions": "UnpackException",
+    "lzma": "LZMAError",
+    "zlib": "error",
+    "zstandard": "ZstdError",
+    "compression.zstd": "ZstdError",
+    "django.core.signing": "BadSignature",
+    "cryptography.fernet": "InvalidToken",
+}
 _NONE: Final[frozenset[str]] = frozenset()
 _MEMCACHED: Final = frozenset({"pymemcache", "pylibmc"})
 _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
 _PYTHONS_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-_REPLIES: Final = (("redis.exceptions", "ResponseError"), ("valkey.exceptions", "ResponseError"))
-# An error that a Redis or Valkey server replies is the command's fault, unless it is one of these...
-_SERVER_ERRORS: Final = (
-    "AskError",  # Moved too
-    "AuthenticationWrongNumberOfArgsError",
-    "ClusterDownError",  # MasterDown too
-    "ExecAbortError",
-    "OutOfMemoryError",
-    "ReadOnlyError",
+_DATABASE: Final[_Classes] = {"django.db.utils": "Error"}
+_REPLIES: Final[_Classes] = dict.fromkeys(("redis.exceptions", "valkey.exceptions"), "ResponseError")
+# An error that a Redis or Valkey server replies is the command's fault, unless it is one of these (AskError is MovedError
+# too, and ClusterDownError is MasterDownError)...
+_SERVER_ERRORS: Final[_Classes] = dict.fromkeys(
+    _REPLIES,
+    "AskError AuthenticationWrongNumberOfArgsError ClusterDownError ExecAbortError OutOfMemoryError ReadOnlyError "
     "TryAgainError",
 )
 # ... or one that the client has no class for, and begins with one of these words.
@@ -129,21 +120,16 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
     if isinstance(error, _loaded(_MISTAKES)):
         return False
     if isinstance(error, _loaded(_REPLIES)):
-        return _is_server_error(error)
+        # In a pipeline: "Command # 1 (SET key value) of pipeline caused error: MISCONF ..."
+        text = str(error).rpartition(" caused error: ")[2]
+        return isinstance(error, _loaded(_SERVER_ERRORS)) or text.startswith(_SERVER_WORDS)
     if isinstance(error, (EOFError, *_loaded(_ROOTS))):
         return "too large" not in str(error)  # Memcached's answer to a value
     # The database's, where the remote may be one; else it was a value that is pickled, such as a queryset, that asked it. Or
     # a client's that we do not know, and not what Python itself calls a mistake.
-    database = packages not in (_NONE, _MEMCACHED) and isinstance(error, _loaded([("django.db.utils", "Error")]))
+    database = packages not in (_NONE, _MEMCACHED) and isinstance(error, _loaded(_DATABASE))
     own = kind.__module__ in packages or _package(kind.__module__) in packages
     return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
-
-
-def _is_server_error(error: BaseException) -> bool:
-    # In a pipeline: "Command # 1 (SET key value) of pipeline caused error: MISCONF ..."
-    text = str(error).rpartition(" caused error: ")[2]
-    classes = _loaded((module, name) for module, _ in _REPLIES for name in _SERVER_ERRORS)
-    return isinstance(error, classes) or text.startswith(_SERVER_WORDS)
 
 
 def says_down(error: BaseException) -> bool:
@@ -187,6 +173,6 @@ def undecodable_errors() -> tuple[type[Exception], ...]:
     return tuple(kind for kind in _loaded(_UNDECODABLE) if issubclass(kind, Exception))
 
 
-def _loaded(names: Iterable[tuple[str, str]]) -> tuple[type[BaseException], ...]:
-    found = (getattr(sys.modules.get(module), name, None) for module, name in names)
+def _loaded(classes: _Classes) -> tuple[type[BaseException], ...]:
+    found = (getattr(sys.modules.get(module), name, None) for module, names in classes.items() for name in names.split())
     return tuple(kind for kind in found if kind is not None)
