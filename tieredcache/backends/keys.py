@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache import CacheHandler, caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -21,23 +21,16 @@ if TYPE_CHECKING:
     from tieredcache.remote import Reader
 
 
-class _OfRemote:
+def _of_remote(name: str, setting: str) -> Any:
     """An attribute that decides the keys: it is the remote's, and can be changed there only."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, cache: RemoteKeys | None, owner: type) -> Any:
-        return self if cache is None else getattr(cache.remote, self._name)
-
-    def __set__(self, cache: RemoteKeys, value: object) -> None:
+    def refuse(*_: object) -> None:
         raise AttributeError(
-            f"{self._name} of a TieredCache is its remote's, because keys pass to the remote as they are: "
-            f"assign it to cache.remote.{self._name}, or set {_SETTINGS[self._name]} of the remote's alias in CACHES"
+            f"{name} of a TieredCache is its remote's, because keys pass to the remote as they are: "
+            f"assign it to cache.remote.{name}, or set {setting} of the remote's alias in CACHES"
         )
 
-
-_SETTINGS: Final = {"key_prefix": "KEY_PREFIX", "version": "VERSION", "key_func": "KEY_FUNCTION"}
+    return property(lambda cache: getattr(cache.remote, name), refuse)
 
 
 class RemoteKeys(GetOrSet):
@@ -49,9 +42,9 @@ class RemoteKeys(GetOrSet):
     """
 
     _handler: Any = None
-    key_prefix: Any = _OfRemote("key_prefix")
-    version: Any = _OfRemote("version")
-    key_func: Any = _OfRemote("key_func")
+    key_prefix: Any = _of_remote("key_prefix", "KEY_PREFIX")
+    version: Any = _of_remote("version", "VERSION")
+    key_func: Any = _of_remote("key_func", "KEY_FUNCTION")
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         # BaseCache.__init__ is not called: nearly all that it sets is the remote's, and is looked up there. Nor is the

@@ -6,7 +6,8 @@ import difflib
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache import caches
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LONGEST_QUOTE: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TieredOptions:
     """What ``OPTIONS`` of a ``TieredCache`` may hold, and the defaults. All times are seconds."""
 
@@ -36,10 +37,11 @@ class TieredOptions:
     stale_if_error: float = 0
     remote_errors: str = "raise"
     retry_after: float = 1
-    timed_prefixes: tuple[str, ...] = field(init=False)  # those of local_timeouts
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "timed_prefixes", tuple(prefix for prefix, _ in self.local_timeouts))
+    @cached_property
+    def timed_prefixes(self) -> tuple[str, ...]:
+        """Those of ``local_timeouts``."""
+        return tuple(prefix for prefix, _ in self.local_timeouts)
 
     @property
     def longest_timeout(self) -> float:

@@ -86,7 +86,6 @@ def _describe(alias: str) -> dict[str, Any]:
         about["excluded"] = [prefix for prefix, seconds in options.local_timeouts if prefix in built_in and not seconds]
         timeouts = {prefix: seconds for prefix, seconds in options.local_timeouts if prefix not in about["excluded"]}
         about["settings"] = asdict(options) | {"local_timeouts": timeouts}
-        del about["settings"]["timed_prefixes"]
         about["staleness_bound_seconds"] = (
             options.longest_timeout and options.longest_timeout + options.stale_while_revalidate
         )
