@@ -23,7 +23,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
 
@@ -66,23 +66,18 @@ def _current() -> Computation | None:
 class Step:
     """What others wait for. Not a Future or an Event: these have locks, which stay locked where a signal handler raises."""
 
-    __slots__ = ("_waiting", "ended")
+    __slots__ = ("ended", "waiting")
 
     def __init__(self) -> None:
         self.ended: bool = False
-        self._waiting: list[Callable[[], object]] = []
-
-    def when_ended(self, let_go: Callable[[], object]) -> None:
-        """Call ``let_go()``, which must bear it, once or more often when this has ended."""
-        self._waiting.append(let_go)
-        if self.ended:
-            let_go()
+        self.waiting: list[Callable[[], object]] = []  # each lets one go
 
     def end(self) -> None:
         """Let all go that wait; may be repeated."""
         self.ended = True
-        for let_go in self._waiting:
-            let_go()
+        for let_go in self.waiting:
+            with suppress(RuntimeError):  # it has been let go; or its loop has been closed, and nobody waits in it
+                let_go()
 
 
 class Computation(Step):
@@ -247,8 +242,8 @@ def wait(*others: Step, seconds: float | None = None) -> bool:
     for other in others:
         lock = threading.Lock()
         lock.acquire()
-        other.when_ended(partial(_unless_done, lock.release))
-        if not lock.acquire(timeout=max(0, deadline - monotonic())):
+        other.waiting.append(lock.release)
+        if not other.ended and not lock.acquire(timeout=max(0, deadline - monotonic())):
             return False
     return True
 
@@ -260,13 +255,9 @@ async def await_(*others: Step, seconds: float | None = None) -> bool:
         async with asyncio.timeout(seconds or PATIENCE):
             for other in others:
                 ended = asyncio.Event()
-                other.when_ended(partial(_unless_done, wake, ended.set))
-                await ended.wait()
+                other.waiting.append(partial(wake, ended.set))
+                if not other.ended:
+                    await ended.wait()
     except TimeoutError:
         return False
     return True
-
-
-def _unless_done(let_go: Callable[..., object], *args: Any) -> None:
-    with suppress(RuntimeError):  # the lock is open; or the loop has been closed, and nobody waits in it
-        let_go(*args)
