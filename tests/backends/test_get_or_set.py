@@ -254,6 +254,18 @@ def test_a_callable_may_ask_for_its_own_key_in_another_context(cache):
     assert Run(cache.get_or_set, "deep", deep).result(SECONDS) == "deepest"
 
 
+def test_a_value_is_stored_when_its_own_callable_has_written(cache, mode):
+    """Even everything: what is computed is not older than what the same code has written."""
+
+    def compute():
+        cache.clear()
+        cache.delete("key")
+        return 1
+
+    assert mode(cache).get_or_set("key", compute) == 1
+    assert cache.get("key") == 1
+
+
 def test_callables_of_two_threads_may_ask_for_each_others_keys(cache):
     """Crosswise, while both compute: both end."""
     together = threading.Barrier(2)
