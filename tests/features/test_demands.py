@@ -12,7 +12,7 @@ from django.core.cache import caches
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
 
-from tests.support.bounded import Run
+from tests.support.bounded import Run, somebody_demands
 from tests.support.cost import instructions
 from tests.support.doubles import RemoteDouble
 from tieredcache import fresh
@@ -40,25 +40,6 @@ def cache(make_cache):
     cache.set_many({key: f"value of {key}" for key in KEYS})
     cache.get_many(KEYS)
     return cache
-
-
-@contextlib.contextmanager
-def somebody_demands(demand):
-    """Another thread is inside ``demand``."""
-    inside, leave = threading.Event(), threading.Event()
-
-    def work():
-        with demand:
-            inside.set()
-            assert leave.wait(20)
-
-    other = Run(work)
-    try:
-        assert inside.wait(5)
-        yield
-    finally:
-        leave.set()
-        other.result()
 
 
 def a_get(cache):

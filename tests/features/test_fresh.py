@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from tests.support.bounded import somebody_demands
+from tests.support.processes import in_child
 from tieredcache import fresh, freshness
 
 
@@ -127,24 +129,13 @@ def test_one_instance_in_many_contexts(cache):
 
 def test_others_are_served_as_before(cache):
     """A demand is of its own thread; the others go on hitting, and the fast path comes back afterwards."""
-    inside, done = threading.Event(), threading.Event()
-
-    def demand():
-        with fresh():
-            inside.set()
-            done.wait(10)
-
-    thread = threading.Thread(target=demand)
-    thread.start()
-    inside.wait(10)
-    before = cache.stats()
-    assert read(cache) == OLD
-    assert cache.get_many(KEYS) == {"text": "old", "list": ["old"], 1: "old"}
-    after = cache.stats()
-    assert after.hits == before.hits + 8
-    assert after.remote_hits == before.remote_hits
-    done.set()
-    thread.join()
+    with somebody_demands(fresh()):
+        before = cache.stats()
+        assert read(cache) == OLD
+        assert cache.get_many(KEYS) == {"text": "old", "list": ["old"], 1: "old"}
+        after = cache.stats()
+        assert after.hits == before.hits + 8
+        assert after.remote_hits == before.remote_hits
     assert not freshness.demands
     assert read(cache) == OLD
 
@@ -166,18 +157,6 @@ def test_what_is_no_age(value):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_child_owes_nothing_to_the_threads_of_its_parent(cache):
     """Only the demands of the code that forked are left, whatever another thread demanded at the fork."""
-    from tests.support.processes import in_child
-
-    inside, done = threading.Event(), threading.Event()
-
-    def demand():
-        with fresh():
-            inside.set()
-            done.wait(10)
-
-    thread = threading.Thread(target=demand)
-    thread.start()
-    inside.wait(10)
 
     def check():
         assert not freshness.demands
@@ -185,9 +164,8 @@ def test_a_child_owes_nothing_to_the_threads_of_its_parent(cache):
             assert freshness.demands
         assert cache.get_or_set("made", lambda: 1) == 1
 
-    assert in_child(check)
-    done.set()
-    thread.join()
+    with somebody_demands(fresh()):
+        assert in_child(check)
 
     def check_inside():
         assert freshness.demands

@@ -1,5 +1,6 @@
 """Threads and pools whose end a test can demand: one that does not end is a failure, not a suite that hangs."""
 
+import contextlib
 import queue
 import sys
 import threading
@@ -33,6 +34,25 @@ class Run(threading.Thread):
         if self._error is not None:
             raise self._error
         return self._value
+
+
+@contextlib.contextmanager
+def somebody_demands(demand):
+    """Another thread is inside ``demand``."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def work():
+        with demand:
+            inside.set()
+            assert leave.wait(20)
+
+    other = Run(work)
+    try:
+        assert inside.wait(5)
+        yield
+    finally:
+        leave.set()
+        other.result()
 
 
 class DaemonPool:
