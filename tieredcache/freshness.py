@@ -52,11 +52,15 @@ class Demand:
 
     def __enter__(self) -> None:
         global _first_end  # noqa: PLW0603 - of the process, as demands are
-        self._began = clock()
         self.entered += 1
-        _context.set((*_context.get(), weakref.ref(self)))
-        demands.append(weakref.ref(self, demands.remove))  # which is called only while the reference is there
-        _first_end = min(_first_end, self.ends)
+        try:
+            self._began = clock()
+            _context.set((*_context.get(), weakref.ref(self)))
+            demands.append(weakref.ref(self, demands.remove))  # which is called only while the reference is there
+            _first_end = min(_first_end, self.ends)
+        except BaseException:  # a time limit, say, that a signal handler raises: the block is not entered
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.entered -= 1
