@@ -106,7 +106,7 @@ async def test_a_wait_in_a_task_has_an_end(flying, begun_elsewhere):
     """As in a thread; and a task that is cancelled while it waits ends nothing either."""
     first = begun_elsewhere()
     assert await asyncio.wait_for(await_(first), 5) is False
-    task = asyncio.ensure_future(await_(first))
+    task = asyncio.ensure_future(await_(first, seconds=10))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -138,7 +138,7 @@ def test_a_loop_that_is_closed_meanwhile_keeps_nobody(flying, begun_elsewhere):
     """The others that wait for the same computation are let go."""
     first = begun_elsewhere()
     loop = asyncio.new_event_loop()
-    task = loop.create_task(await_(first))
+    task = loop.create_task(await_(first, seconds=10))
     loop.run_until_complete(asyncio.sleep(0))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
