@@ -73,9 +73,9 @@ class Mistake(ImproperlyConfigured):
     def __init__(self, option: str, problem: str, remedy: str) -> None:
         super().__init__(option, problem, remedy)
         self.option = option
-        self.fault = f"{option} {problem}"
+        self.fault: str = f"{option} {problem}"
         self.remedy = remedy
-        self.where = ""
+        self.where: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}{': ' if self.where else ''}{self.fault}. {self.remedy}"
