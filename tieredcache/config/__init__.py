@@ -4,6 +4,12 @@ from tieredcache.config.excluded import EXCLUDED, Excluded
 from tieredcache.config.options import LRUOptions, Mistake, TieredOptions, given, read_lru_options, read_tiered_options
 
 __all__ = [
-    *("EXCLUDED", "Excluded", "LRUOptions", "Mistake", "TieredOptions"),
-    *("given", "read_lru_options", "read_tiered_options"),
+    "EXCLUDED",
+    "Excluded",
+    "LRUOptions",
+    "Mistake",
+    "TieredOptions",
+    "given",
+    "read_lru_options",
+    "read_tiered_options",
 ]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Tier(LocalTier):
     """A local tier, and what this process knows of its remote. ``remote_alias``: the alias of the remote.
 
-    ``reader``, ``prefix``, ``has_servers``, ``packages`` and ``prefetches`` are known with the first remote instance.
-    ``prefix``: what the remote puts before every ``str`` key of the default version; ``""``: it makes each key in its own way.
+    ``reader`` and the four after it are known with the first remote instance. ``prefix``: what the remote puts before every
+    ``str`` key of the default version; ``""``: it makes each key in its own way.
     """
 
     def __init__(self, options: TieredOptions, location: str, given: Any) -> None:
