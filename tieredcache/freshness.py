@@ -12,9 +12,10 @@ import os
 import weakref
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from time import monotonic as clock
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tieredcache.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

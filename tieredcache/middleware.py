@@ -6,7 +6,6 @@ import inspect
 import math
 from contextlib import nullcontext
 from http.cookies import CookieError, SimpleCookie
-from time import monotonic as clock
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
+from tieredcache.clock import clock
 from tieredcache.config.options import Mistake, Number
 from tieredcache.freshness import Demand, noting_writes
 

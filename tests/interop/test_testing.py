@@ -1,6 +1,7 @@
 """What docs/testing.md says of settings, clocks and mocks."""
 
 import copy
+import datetime
 from time import monotonic
 from unittest import mock
 
@@ -11,6 +12,7 @@ from django.core.cache import cache, caches
 from django.test import override_settings
 from freezegun import freeze_time
 
+from tests.support.caches import LRU
 from tieredcache.backends import TieredCache
 
 
@@ -57,40 +59,31 @@ def test_an_instance_bound_before_keeps_its_tier():
         assert cache.get("key") == "newest"
 
 
-def test_freezegun_ages_what_was_there():
-    """Copies from before count as expired."""
-    learn("key")
-    assert cache.get("key") == "old"
-    with freeze_time("2030-01-01"):
-        assert cache.get("key") == "new"
+YEAR_2030 = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 
 
-def test_copies_made_in_frozen_time_outlive_it():
-    """Their deadlines are those of another clock: clear the local tier when the time thaws."""
-    with freeze_time("2030-01-01"):
-        learn("key")
-    assert deadline("key") > monotonic() + 1e6
-    assert cache.get("key") == "old"
-    cache.local.clear()
-    assert cache.get("key") == "new"
+def frozen(tool, to):
+    """The time frozen by one of the two."""
+    return freeze_time(to) if tool == "freezegun" else time_machine.travel(to, tick=False)
 
 
-def test_freezegun_can_leave_the_package_alone():
-    """By the name of the package."""
-    with freeze_time("2030-01-01", ignore=["tieredcache"]) as now:
-        learn("key")
-        now.tick(60)
-        assert cache.get("key") == "old"
-    assert deadline("key") < monotonic() + 60
-
-
-def test_time_machine_leaves_deadlines_alone():
-    """It travels by the wall clock."""
-    with time_machine.travel("2030-01-01 00:00Z", tick=False) as now:
-        learn("key")
-        now.shift(60)
-        assert cache.get("key") == "old"
-        assert deadline("key") < monotonic() + 60
+@pytest.mark.parametrize("tool", ["freezegun", "time-machine"])
+@pytest.mark.parametrize("to", [datetime.datetime.now(datetime.UTC), YEAR_2030], ids=["today", "2030"])
+def test_frozen_time_leaves_deadlines_alone(tool, to):
+    """What was stored before is there inside and afterwards, and what is stored inside lives no longer than elsewhere."""
+    with override_settings(CACHES={**settings.CACHES, "local": {"BACKEND": LRU, "LOCATION": f"{tool} {to}"}}):
+        local = caches["local"]
+        learn("before")
+        local.set("before", "old", 60)
+        with frozen(tool, to) as now:
+            assert cache.get("before") == local.get("before") == "old"
+            learn("inside")
+            local.set("inside", "old", 60)
+            (now.tick if tool == "freezegun" else now.shift)(3600)
+            assert cache.get("inside") == local.get("inside") == local.get("before") == "old"
+        assert cache.get("before") == local.get("before") == local.get("inside") == "old"
+        assert deadline("inside") < monotonic() + 60
+        assert local._store.index["inside"].deadline < monotonic() + 60
 
 
 @pytest.mark.parametrize("what", [TieredCache, cache], ids=["class", "object"])

@@ -162,17 +162,19 @@ PARTS = {name.partition(".")[0] for name in MODULES}
 
 # The parts of the core, and what each of them may import. Nothing of the core imports the backends.
 CORE = {
-    "local": set(),
-    "freshness": set(),
-    "remote": {"local"},
+    "clock": set(),
+    "local": {"clock"},
+    "freshness": {"clock"},
+    "remote": {"local", "clock"},
     "config": {"local", "remote"},
-    "middleware": {"freshness", "config"},
-    "backends": {"local", "remote", "config", "freshness"},
+    "middleware": {"freshness", "config", "clock"},
+    "backends": {"local", "remote", "config", "freshness", "clock"},
     "": {"local", "remote", "freshness"},
 }
 AROUND = {"apps", "checks", "lookups", "management", "metrics"}
 # The core's names for its surroundings: what its packages export, and a name each of two modules.
 PUBLIC = {
+    "clock": {"clock"},
     "": {"RemoteOutage", "Stats", "fresh"},
     "backends": {"LRUCache", "TieredCache"},
     "config": {

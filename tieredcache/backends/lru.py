@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from tieredcache.backends.lru_keys import StoreKeys
+from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, NEVER, BareEntry
 from tieredcache.local.stats import Stats
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from django.utils.safestring import SafeString
@@ -10,6 +9,7 @@ from django.utils.safestring import SafeString
 from tieredcache.backends.local import Local
 from tieredcache.backends.passthrough import pass_through
 from tieredcache.backends.reads import RemoteReads
+from tieredcache.clock import clock
 from tieredcache.freshness import accepts, accepts_once, demands
 from tieredcache.local.entries import MISSING, UNKNOWN
 from tieredcache.local.immutable import share_instances_of

@@ -22,10 +22,11 @@ import threading
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
+
+from tieredcache.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable
@@ -238,12 +239,12 @@ class Inflight:
 
 def wait(*others: Step, seconds: float | None = None) -> bool:
     """Wait in this thread for all of them to end, for ``PATIENCE`` or so many seconds at most; whether they have."""
-    deadline = monotonic() + (seconds or PATIENCE)
+    deadline = clock() + (seconds or PATIENCE)
     for other in others:
         lock = threading.Lock()
         lock.acquire()
         other.waiting.append(lock.release)
-        if not other.ended and not lock.acquire(timeout=max(0, deadline - monotonic())):
+        if not other.ended and not lock.acquire(timeout=max(0, deadline - clock())):
             return False
     return True
 

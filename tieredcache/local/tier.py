@@ -19,9 +19,9 @@ from __future__ import annotations
 import logging
 import pickle
 import random
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
+from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, absent, time_limits, unpickle
 from tieredcache.local.immutable import is_immutable
 from tieredcache.local.inflight import Inflight

@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from time import monotonic as clock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
 
@@ -21,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from tieredcache.backends import LRUCache, TieredCache
+from tieredcache.clock import clock
 from tieredcache.freshness import accepts_once
 from tieredcache.local import PATIENCE, Computation, running_loop, time_limits
 from tieredcache.lookups.source import Source

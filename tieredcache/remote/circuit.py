@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Final
 
+from tieredcache.clock import clock
 from tieredcache.local.entries import NEVER
 from tieredcache.remote.failures import RemoteOutage, Swallowed, client_error, describe, outage_class
 

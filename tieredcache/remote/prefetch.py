@@ -18,10 +18,11 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from contextvars import ContextVar
-from time import monotonic as clock
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.signals import request_started
+
+from tieredcache.clock import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
