@@ -95,6 +95,7 @@ MISTAKES = {
     "lru, no entries": (lru(OPTIONS={"MAX_ENTRIES": 0}), ["OPTIONS['MAX_ENTRIES'] is 0"]),
     "lru, entries as text": (lru(OPTIONS={"MAX_ENTRIES": "5"}), ["OPTIONS['MAX_ENTRIES'] is '5'"]),
     "lru, cull frequency": (lru(OPTIONS={"CULL_FREQUENCY": "x"}), ["OPTIONS['CULL_FREQUENCY'] is 'x'"]),
+    "lru, copy values": (lru(OPTIONS={"COPY_VALUES": 1}), ["OPTIONS['COPY_VALUES'] is 1", "int", "True or False"]),
     "lru, timeout": (lru(TIMEOUT="soon"), ["TIMEOUT is 'soon'"]),
     "lru, misspelt": (lru(KEY_PREFX="a"), ["'KEY_PREFX' is an unknown name", "Did you mean KEY_PREFIX?"]),
     "lru, location a list": (lru(LOCATION=["a"]), ["LOCATION is ['a']", "to a name"]),
@@ -132,7 +133,7 @@ def test_a_mistake_is_told(name):
             SHARE_VALUES=("a",),
         ),
         lru(),
-        lru(TIMEOUT=0.5, KEY_PREFIX="a", VERSION=2, OPTIONS={"MAX_ENTRIES": 1, "CULL_FREQUENCY": 0}),
+        lru(TIMEOUT=0.5, KEY_PREFIX="a", VERSION=2, OPTIONS={"MAX_ENTRIES": 1, "CULL_FREQUENCY": 0, "COPY_VALUES": True}),
         {"default": {"BACKEND": LRU, "NAME": "as the seed had it"}},
     ],
 )

@@ -77,8 +77,13 @@ def reorder(settings, hint):
 
 
 def move_pages(settings, hint):
-    assert hint == "Set CACHE_MIDDLEWARE_ALIAS to an alias that is no LRUCache."
+    assert hint.endswith(", or CACHE_MIDDLEWARE_ALIAS to another alias.")
     settings["CACHE_MIDDLEWARE_ALIAS"] = "default"
+
+
+def copy_pages(settings, hint):
+    alias = re.match(r"Set CACHES\['(\w+)'\]\['OPTIONS'\]\['COPY_VALUES'\] to True", hint)[1]
+    settings["CACHES"][alias]["OPTIONS"] = {"COPY_VALUES": True}
 
 
 def share_prefixes(settings, hint):
@@ -88,6 +93,7 @@ def share_prefixes(settings, hint):
 
 SESSIONS = {"SESSION_ENGINE": "django.contrib.sessions.backends.cache"}
 KEPT = over(REDIS, LOCAL_TIMEOUTS={"django.contrib.sessions.cache": 5, "throttle_": 5, "rl:": 5})
+PAGES = {"CACHES": {**over(REDIS), "pages": {"BACKEND": LRU}}, "MIDDLEWARE": [BOTH], "CACHE_MIDDLEWARE_ALIAS": "pages"}
 CASES = [
     ("tieredcache.E001", {"CACHES": over(REDIS, LOCAL_TIMOUT=3)}, rename),
     ("tieredcache.E002", {"CACHES": {"remote": REDIS, "default": {"BACKEND": TIERED}}}, lead),
@@ -102,11 +108,8 @@ CASES = [
     ("tieredcache.W006", {"CACHES": KEPT, "RATELIMIT_USE_CACHE": "default"}, follow),
     ("tieredcache.W009", {"CACHES": {"default": {"BACKEND": LRU}, "remote": REDIS}, **SESSIONS}, move_sessions),
     ("tieredcache.W010", {"CACHES": over(REDIS), "MIDDLEWARE": [BOTH, OURS]}, reorder),
-    (
-        "tieredcache.W013",
-        {"CACHES": {**over(REDIS), "pages": {"BACKEND": LRU}}, "MIDDLEWARE": [BOTH], "CACHE_MIDDLEWARE_ALIAS": "pages"},
-        move_pages,
-    ),
+    ("tieredcache.W013", PAGES, move_pages),
+    ("tieredcache.W013", PAGES, copy_pages),
     ("tieredcache.W013", {"CACHES": over(REDIS, SHARE_VALUES=True), "MIDDLEWARE": [BOTH]}, share_prefixes),
     ("tieredcache.W013", {"CACHES": over(REDIS, SHARE_VALUES=["views."]), "MIDDLEWARE": [BOTH]}, share_prefixes),
 ]

@@ -70,7 +70,7 @@ def documented(heading):
 
 def parsed(heading, **options):
     if heading == "LRUCache":
-        return read_lru_options("place", {"OPTIONS": options})
+        return read_lru_options(object, "place", {"OPTIONS": options})
     return read_tiered_options(TieredCache, "remote", {"OPTIONS": options})
 
 

@@ -8,7 +8,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from tieredcache.backends.lru_keys import StoreKeys
 from tieredcache.clock import clock
-from tieredcache.local.entries import FOREVER, MISSING, NEVER, BareEntry
+from tieredcache.local.entries import FOREVER, MISSING, NEVER, packed, unpacked
 from tieredcache.local.stats import Stats
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 class LRUCache(StoreKeys):
     """A cache in this process's memory that evicts the least recently used entry, and only that.
 
-    Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. Keys are
-    not validated. Instances with one ``LOCATION`` share a store. A mistake in the settings raises ``ImproperlyConfigured``.
-    Timeouts are seconds; without one, ``TIMEOUT`` of the alias applies, which is 300 by default.
+    Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. With
+    ``COPY_VALUES`` every reader gets an object of its own, unless the value is proved immutable; a write raises what pickling
+    the value raises, and a read what unpickling it does. Keys are not validated. Instances with one ``LOCATION`` share a
+    store. A mistake in the settings raises ``ImproperlyConfigured``. Timeouts are seconds; without one, ``TIMEOUT`` of the
+    alias applies, which is 300 by default.
 
     Writes hold the store's lock. A destructor that the garbage collector runs during one may use the same cache, but what it
     adds then is not kept; it must not wait for another thread that is writing to the cache.
@@ -44,7 +46,7 @@ class LRUCache(StoreKeys):
     # --- reads ---
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """The value of ``key``, the very object that was stored; ``default`` where there is none."""
+        """The value of ``key``: the very object that was stored, or a copy (``COPY_VALUES``); ``default`` where there is none."""
         # As in TieredCache.get: only str keys of the default version are stored as they are.
         if version is None and type(key) is str:
             try:
@@ -101,10 +103,10 @@ class LRUCache(StoreKeys):
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         removed: list[Any] = []
+        kept = self._packed(value)
         with self._store.lock:  # for which a delete waits
-            if own.forgotten:
-                return True
-            self._add(key, value, timeout, version, removed)
+            if not own.forgotten:
+                self._add(key, kept, timeout, version, removed)
         return True
 
     async def _astore_own(self, *computed: Any) -> bool:
@@ -114,24 +116,19 @@ class LRUCache(StoreKeys):
 
     def derived(self, key: str, build: Callable[[Any], Any]) -> Any:
         """What ``derive`` has made of the value of ``key`` by ``build``; ``None`` where there is none."""
+        store, local_key = self._store, key if self._plain else self.local_key(key)
         try:
-            entry = self._lru[key]
+            entry = store.lru[local_key]
             if entry.deadline > clock():
                 source, maker, built = entry.derived
-                if source is entry.value and maker is build:
+                if source is entry.kept and maker is build:
                     return built
-            self._store.not_hits += 1
-        except (KeyError, AttributeError):
-            pass
-        if self._plain:
-            return None
-        try:
-            entry = self._store.lru[self.local_key(key)]
         except KeyError:
             return None
-        built = entry.derived_by(build) if entry.deadline > clock() else None
-        self._store.not_hits += built is None
-        return built
+        except AttributeError:
+            pass  # nothing made yet, or killed
+        store.not_hits += 1
+        return None
 
     def derive(self, key: str, build: Callable[[Any], Any]) -> Any:
         """What ``build`` makes of the value of ``key``; ``None`` where there is none.
@@ -139,11 +136,11 @@ class LRUCache(StoreKeys):
         It is kept beside the value and forgotten with it; of two functions, the last to be passed counts.
         """
         entry = self._store.index.get(self.local_key(key))
-        value = getattr(entry, "value", MISSING)
-        if entry is None or value is MISSING or not entry.deadline > clock():
+        kept = getattr(entry, "kept", MISSING)
+        if entry is None or kept is MISSING or not entry.deadline > clock():
             return None
         built = entry.derived_by(build)
-        return entry.derive(value, value, build) if built is None else built
+        return entry.derive(kept, unpacked(kept), build) if built is None else built
 
     def mark(self, key: str) -> object:  # noqa: ARG002 - as TieredCache's
         """A value that is another one once ``key`` has been deleted."""
@@ -162,7 +159,10 @@ class LRUCache(StoreKeys):
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
         """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all."""
-        # What _deadline and local_key do, without the calls: they would add a third.
+        store = self._store
+        # What _packed, _deadline and local_key do, without the calls: they would add a third.
+        if store.copies:
+            value = packed(value)
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         if timeout is None:
@@ -173,22 +173,21 @@ class LRUCache(StoreKeys):
             self.delete(key, version)
             return
         local_key = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
-        store = self._store
         with store.lock:
             entry = store.index.get(local_key)
             if entry is not None:
                 # The value first: a reader checks the deadline before it takes the value. The old one is let go with the
                 # frame, when the lock has been released.
                 try:
-                    old, entry.value = entry.value, value  # noqa: F841
+                    old, entry.kept = entry.kept, value  # noqa: F841
                 except AttributeError:  # killed, amid a change
-                    entry.value = value
+                    entry.kept = value
                 entry.deadline = deadline
                 if not store.busy:
                     store.lru[local_key] = entry
             else:
-                entry = BareEntry()
-                entry.value = value
+                entry = store.entry()
+                entry.kept = value
                 entry.deadline = deadline
                 removed: list[Any] = []
                 store.put(local_key, entry, self._max_entries, removed)
@@ -198,14 +197,15 @@ class LRUCache(StoreKeys):
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
         removed: list[Any] = []  # let go when the lock has been released, as everywhere
+        kept = self._packed(value)
         with self._store.lock:
-            return self._add(key, value, timeout, version, removed)
+            return self._add(key, kept, timeout, version, removed)
 
-    def _add(self, key: Any, value: Any, timeout: Any, version: Any, removed: list[Any]) -> bool:
+    def _add(self, key: Any, kept: Any, timeout: Any, version: Any, removed: list[Any]) -> bool:
         if self.has_key(key, version):
             return False
-        store, local_key, entry = self._store, self.local_key(key, version), BareEntry()
-        entry.value, entry.deadline = value, self._deadline(timeout)
+        store, local_key, entry = self._store, self.local_key(key, version), self._store.entry()
+        entry.kept, entry.deadline = kept, self._deadline(timeout)
         if entry.deadline > NEVER:
             store.put(local_key, entry, self._max_entries, removed)
         elif (old := store.index.get(local_key)) is not None:
@@ -229,13 +229,14 @@ class LRUCache(StoreKeys):
         store = self._store
         while True:
             entry = store.index.get(local_key)
-            old: Any = getattr(entry, "value", MISSING)  # killed, where another thread clears the store
+            old: Any = getattr(entry, "kept", MISSING)  # killed, where another thread clears the store
             if entry is None or old is MISSING or not entry.deadline > clock():
                 raise ValueError(f"Key {self.make_key(key, version)!r} not found")
-            new = old + delta  # the value's own code, so outside the lock
+            new = unpacked(old) + delta  # the value's own code, so outside the lock
+            kept = self._packed(new)
             with store.lock:
-                if store.index.get(local_key) is entry and getattr(entry, "value", MISSING) is old:
-                    entry.value = new
+                if store.index.get(local_key) is entry and getattr(entry, "kept", MISSING) is old:
+                    entry.kept = kept
                     if not store.busy:  # amid a change the entry may not be there yet
                         store.lru[local_key] = entry
                     return new
@@ -267,6 +268,10 @@ class LRUCache(StoreKeys):
         with store.lock:
             store.forgotten += len(store)
             store.empty(removed)
+
+    def _packed(self, value: Any) -> Any:
+        """What an entry keeps of ``value``; without the lock, because the value's own code may run."""
+        return packed(value) if self._store.copies else value
 
     def _deadline(self, timeout: Any) -> float:
         """The deadline for ``timeout`` seconds from now; ``NEVER`` where it is 0 or less."""

@@ -8,13 +8,15 @@ from django.core.cache.backends.base import BaseCache, default_key_func
 from lru import LRU
 
 from tieredcache.backends.get_or_set import GetOrSet
-from tieredcache.config.options import read_lru_options
-from tieredcache.local.entries import BareEntry
+from tieredcache.config.options import read_lru_options, store_name
+from tieredcache.local.entries import BareEntry, CopyingEntry
 from tieredcache.local.inflight import Inflight
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from tieredcache.config.options import LRUOptions
 
 _KEY_SETTINGS: Final = ("key_prefix", "version", "key_func")
 _EMPTY: Final[LRU[Any, BareEntry]] = LRU(1)
@@ -22,11 +24,16 @@ _EMPTY: Final[LRU[Any, BareEntry]] = LRU(1)
 
 
 class SharedStore(Store[BareEntry]):
-    """The store of one LOCATION. ``prefix``: what its first instance puts before ``str`` keys; ``None``: it makes them."""
+    """The store of one LOCATION. ``prefix``: what its first instance puts before ``str`` keys; ``None``: it makes them.
 
-    def __init__(self, prefix: str | None) -> None:
+    ``copies``: whether each reader gets an object of its own.
+    """
+
+    def __init__(self, prefix: str | None, *, copies: bool) -> None:
         super().__init__()
         self.prefix = prefix
+        self.copies = copies
+        self.entry: type[BareEntry] = CopyingEntry if copies else BareEntry
         self.misses = self.expired = self.forgotten = 0
         self.deletes = 0  # those of absent keys, too
 
@@ -35,8 +42,8 @@ class SharedStore(Store[BareEntry]):
         self.inflight: Inflight = Inflight()
 
 
-_stores: Final[dict[str, SharedStore]] = {}
-_max_entries: Final[dict[str, int]] = {}  # by the settings that an instance was given
+_stores: Final[dict[tuple[str, bool], SharedStore]] = {}  # of overridden settings, too: these may have another COPY_VALUES
+_options: Final[dict[str, LRUOptions]] = {}  # by the settings that an instance was given
 
 
 class StoreKeys(GetOrSet):
@@ -48,15 +55,16 @@ class StoreKeys(GetOrSet):
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         settings = repr((location, params))
-        if settings not in _max_entries:  # validated once: Django makes an instance for each thread or request
-            _max_entries[settings] = read_lru_options(location, params).max_entries
+        if settings not in _options:  # validated once: Django makes an instance for each thread or request
+            _options[settings] = read_lru_options(StoreKeys, location, params)
         super().__init__(params)
-        self._max_entries = _max_entries[settings]
+        options = _options[settings]
+        self._max_entries = options.max_entries
         self.default_timeout: float | None = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
-        name = location or params.get("NAME", "")
+        name = store_name(location, params), options.copy_values
         store = _stores.get(name)  # compared with None: an empty store is false
         if store is None:
-            store = _stores.setdefault(name, SharedStore(self._prefix()))
+            store = _stores.setdefault(name, SharedStore(self._prefix(), copies=options.copy_values))
         self._store = store
         self._choose_keys()
 

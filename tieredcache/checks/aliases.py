@@ -41,7 +41,7 @@ def read_aliases() -> dict[str, TieredOptions | LRUOptions | Mistake]:
             if issubclass(backend, TieredCache) and backend.__init__ is TieredCache.__init__:
                 found[alias] = read_tiered_options(TieredCache, *given(alias))
             elif issubclass(backend, LRUCache) and backend.__init__ is LRUCache.__init__:
-                found[alias] = read_lru_options(*given(alias))
+                found[alias] = read_lru_options(LRUCache, *given(alias))
         except Mistake as mistake:
             found[alias] = mistake
     return found

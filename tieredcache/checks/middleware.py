@@ -50,9 +50,9 @@ def check_pages(**_: Any) -> list[CheckMessage]:
     if not any(issubclass(class_at(path), kinds) for path in settings.MIDDLEWARE):
         return []  # cache_page names its alias in a view, where no check can see it
     options = read_aliases().get(alias := settings.CACHE_MIDDLEWARE_ALIAS)
-    if isinstance(options, LRUOptions):
-        where = f"CACHES[{alias!r}], an LRUCache"
-        remedy = "Set CACHE_MIDDLEWARE_ALIAS to an alias that is no LRUCache."
+    if isinstance(options, LRUOptions) and not options.copy_values:
+        where = f"CACHES[{alias!r}], an LRUCache without COPY_VALUES"
+        remedy = f"Set CACHES[{alias!r}]['OPTIONS']['COPY_VALUES'] to True, or CACHE_MIDDLEWARE_ALIAS to another alias."
     elif isinstance(options, TieredOptions) and options.shares(_PAGES) and options.timeout_for(_PAGES) > 0:
         where = f"CACHES[{alias!r}], whose SHARE_VALUES covers them"
         remedy = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -65,6 +65,7 @@ class LRUOptions:
 
     max_entries: int = 300
     cull_frequency: int = 3  # of no effect: one entry goes at a time
+    copy_values: bool = False
 
 
 class Mistake(ImproperlyConfigured):
@@ -157,6 +158,11 @@ def _remote_errors(value: Any, option: str) -> str:
     return str(value)
 
 
+def _bool(value: Any, option: str) -> bool:
+    _require(isinstance(value, bool), option, value, "Set it to True or False.")
+    return bool(value)
+
+
 _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
     "LOCAL_TIMEOUT": Number("seconds; 0 switches the local tier off"),
     "LOCAL_TIMEOUTS": _local_timeouts,
@@ -173,6 +179,7 @@ _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
 _LRU: Final[dict[str, Callable[[Any, str], Any]]] = {
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
     "CULL_FREQUENCY": Number("accepted and of no effect", whole=True),
+    "COPY_VALUES": _bool,
 }
 
 
@@ -232,15 +239,37 @@ def _check_location(backend: type, location: Any) -> None:
     _require(not is_tiered, "LOCATION", location, remedy, problem)
 
 
-def read_lru_options(location: Any, params: Mapping[str, Any]) -> LRUOptions:
-    """The options of an ``LRUCache``; raises ``ImproperlyConfigured`` for the first mistake found in the settings."""
+def store_name(location: Any, params: Mapping[str, Any]) -> Any:
+    """What instances of an ``LRUCache`` have in common that share a store."""
+    return location or params.get("NAME", "")
+
+
+def read_lru_options(backend: type, location: Any, params: Mapping[str, Any]) -> LRUOptions:
+    """The options of an ``LRUCache``; raises ``ImproperlyConfigured`` for the first mistake found in the settings.
+
+    ``backend``: the class whose aliases share stores.
+    """
     with _naming_the_alias("LRUCache", location, params):
         for option, name in (("LOCATION", location), ("NAME", params.get("NAME", ""))):
             _require(isinstance(name, str), option, name, "Set it to a name: instances with the same one share a store.")
         function = params.get("KEY_FUNCTION")
         right = function is None or callable(function) or isinstance(function, str)
         _require(right, "KEY_FUNCTION", function, "Set it to a function, or to the path of one.")
-        return LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU))
+        options = LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU))
+        _check_copies(backend, store_name(location, params), options.copy_values)
+    return options
+
+
+def _check_copies(backend: type, store: Any, copies: bool) -> None:
+    for alias, config in caches.settings.items():
+        others = config.get("OPTIONS")
+        other = others.get("COPY_VALUES", False) if isinstance(others, Mapping) else False
+        if other is (not copies) and store_name(*given(alias)) == store:
+            with suppress(ImportError, KeyError, TypeError):  # Django says so when that alias is used
+                differs = issubclass(import_string(config["BACKEND"]), backend)
+                remedy = "Set it to the same in both, or give each a LOCATION of its own."
+                problem = f"and {other} in CACHES[{alias!r}], which has the same LOCATION"
+                _require(not differs, "OPTIONS['COPY_VALUES']", copies, remedy, problem)
 
 
 def _require_gil() -> None:

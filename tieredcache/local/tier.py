@@ -17,13 +17,11 @@ one mark cost a refill now and then, and nothing else.
 from __future__ import annotations
 
 import logging
-import pickle
 import random
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
-from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, absent, time_limits, unpickle
-from tieredcache.local.immutable import is_immutable
+from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, packed, time_limits, unpickle
 from tieredcache.local.inflight import Inflight
 from tieredcache.local.stats import Stats
 from tieredcache.local.store import Store
@@ -233,14 +231,13 @@ class LocalTier(Store[Entry]):
         expires = FOREVER if ttl is None else read.started + ttl
         if value is MISSING:
             return Entry(None, absent, read.started, expires, trip)
-        if read.shared or is_immutable(value):
-            return Entry(value, None, read.started, expires, trip)
         try:
-            return Entry(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), unpickle, read.started, expires, trip)
+            kept = value if read.shared else packed(value)
         except Exception as error:
             if isinstance(error, (TimeoutError, *time_limits())):
                 raise
             return None  # whatever else the value's own code raises: the remote has answered, so it is returned and not kept
+        return Entry(kept, unpickle if type(kept) is Pickled else None, read.started, expires, trip)
 
     def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:
         """Count an answer that does not decode, which is a miss, and log it: once, until the key decodes again."""
