@@ -1,16 +1,16 @@
 """The monotonic clock of the whole package, the same in tests whose time is frozen.
 
-freezegun puts another function in the place of ``time.monotonic`` wherever a module holds it. Its times are of another
-scale: what was stored before would be expired inside, and what is stored inside would be served for as long as the process
-lives. So this is the function of another instance of the module ``time``, which freezegun does not know, and which costs a
-hit nothing.
+freezegun replaces ``time.monotonic`` wherever a module holds it, by a clock of another scale: what was stored before would
+be expired inside, and what is stored inside would be served for years. So this is the function of another instance of the
+module ``time``, which freezegun does not know, and which costs a hit nothing. Any other replacement is respected.
 """
 
+import time
 from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from time import monotonic as clock
+if TYPE_CHECKING or getattr(time.monotonic, "__module__", "") not in {"time", "freezegun.api"}:
+    clock = time.monotonic
 else:
     _spec = find_spec("time")
     _time = module_from_spec(_spec)

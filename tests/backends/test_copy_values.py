@@ -19,7 +19,7 @@ both = pytest.mark.parametrize("settings", [{"OPTIONS": COPIES}, {"BACKEND": LOC
 
 
 def select2(cache):
-    """What the view of django-select2 8.4.8 does (views.py:100 to 109) with the dict that rendering the widget has cached."""
+    """What the view of django-select2 8.4.8 (views.py:100 to 109) does with the dict that a widget has cached."""
     widget = cache.get("widget")
     if widget.pop("url") != "/fields/auto.json":
         raise LookupError("field_id was issued for the view")
@@ -209,11 +209,11 @@ def test_what_is_derived_may_be_made_of_the_value_itself(make_lru):
 
 def aliases(**copies):
     """Aliases of one ``LOCATION`` with these values of the option, and a ``LocMemCache`` of that name."""
-    config = {"BACKEND": LRU, "LOCATION": "together"}
-    made = {
-        alias: {**config, "OPTIONS": {} if option is None else {"COPY_VALUES": option}} for alias, option in copies.items()
-    }
-    return {"default": {"BACKEND": LOCMEM, "LOCATION": "together"}, **made}
+    made = {"default": {"BACKEND": LOCMEM, "LOCATION": "together"}}
+    for alias, option in copies.items():
+        options = {} if option is None else {"COPY_VALUES": option}
+        made[alias] = {"BACKEND": LRU, "LOCATION": "together", "OPTIONS": options}
+    return made
 
 
 @pytest.mark.parametrize("other", [False, None])

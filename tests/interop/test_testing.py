@@ -2,6 +2,8 @@
 
 import copy
 import datetime
+import runpy
+from functools import partial
 from time import monotonic
 from unittest import mock
 
@@ -13,6 +15,7 @@ from django.test import override_settings
 from freezegun import freeze_time
 
 from tests.support.caches import LRU
+from tieredcache import clock
 from tieredcache.backends import TieredCache
 
 
@@ -84,6 +87,16 @@ def test_frozen_time_leaves_deadlines_alone(tool, to):
         assert cache.get("before") == local.get("before") == local.get("inside") == "old"
         assert deadline("inside") < monotonic() + 60
         assert local._store.index["inside"].deadline < monotonic() + 60
+
+
+def test_the_clock_is_the_machines_when_it_is_imported_in_frozen_time():
+    """As where a test freezes the time before it first uses a cache; and one that somebody has put there first is taken."""
+    imported = partial(runpy.run_path, clock.__file__)
+    with freeze_time("2030-01-01"):
+        found = imported()["clock"]
+    assert monotonic() <= found() < monotonic() + 60
+    with mock.patch("time.monotonic", return_value=5):
+        assert imported()["clock"]() == 5
 
 
 @pytest.mark.parametrize("what", [TieredCache, cache], ids=["class", "object"])

@@ -21,10 +21,10 @@ class LRUCache(StoreKeys):
     """A cache in this process's memory that evicts the least recently used entry, and only that.
 
     Values are kept by reference, not pickled: every reader gets the same object, and any object can be stored. With
-    ``COPY_VALUES`` every reader gets an object of its own, unless the value is proved immutable; a write raises what pickling
-    the value raises, and a read what unpickling it does. Keys are not validated. Instances with one ``LOCATION`` share a
-    store. A mistake in the settings raises ``ImproperlyConfigured``. Timeouts are seconds; without one, ``TIMEOUT`` of the
-    alias applies, which is 300 by default.
+    ``COPY_VALUES`` each reader gets an object of its own, unless the value is proved immutable, and a write raises what
+    pickling the value raises. Keys are not validated. Instances with one ``LOCATION`` share a store. A mistake in the
+    settings raises ``ImproperlyConfigured``. Timeouts are seconds; without one, ``TIMEOUT`` of the alias applies, which is
+    300 by default.
 
     Writes hold the store's lock. A destructor that the garbage collector runs during one may use the same cache, but what it
     adds then is not kept; it must not wait for another thread that is writing to the cache.
@@ -46,7 +46,7 @@ class LRUCache(StoreKeys):
     # --- reads ---
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """The value of ``key``: the very object that was stored, or a copy (``COPY_VALUES``); ``default`` where there is none."""
+        """The value of ``key``, by reference but with ``COPY_VALUES``; ``default`` where there is none."""
         # As in TieredCache.get: only str keys of the default version are stored as they are.
         if version is None and type(key) is str:
             try:

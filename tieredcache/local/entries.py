@@ -80,7 +80,7 @@ def unpacked(kept: Any) -> Any:
     if type(kept) is not Pickled:
         return kept
     try:
-        return loads(kept)  # noqa: S301 - made by this process
+        return unpickle(kept)
     except (AttributeError, KeyError) as error:  # to a reader these mean that there is no entry, or no value in it
         raise UnpicklingError(f"{type(error).__name__}: {error}") from error
 
@@ -136,7 +136,7 @@ class BareEntry:
         return built if usable else None
 
 
-BareEntry.kept = BareEntry.value
+BareEntry.kept = BareEntry.value  # type: ignore[misc]  # the slot itself, which a subclass may hide
 
 
 class CopyingEntry(BareEntry):
@@ -145,7 +145,7 @@ class CopyingEntry(BareEntry):
     __slots__ = ()
 
     @property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         return unpacked(self.kept)
 
 
