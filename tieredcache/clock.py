@@ -6,13 +6,11 @@ module ``time``, which freezegun does not know, and which costs a hit nothing. A
 """
 
 import time
+from collections.abc import Callable
 from importlib.util import find_spec, module_from_spec
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or getattr(time.monotonic, "__module__", "") not in {"time", "freezegun.api"}:
-    clock = time.monotonic
-else:
-    _spec = find_spec("time")
+clock: Callable[[], float] = time.monotonic
+if getattr(clock, "__module__", "") in {"time", "freezegun.api"} and (_spec := find_spec("time")) and _spec.loader:
     _time = module_from_spec(_spec)
     _spec.loader.exec_module(_time)
     clock = _time.monotonic
