@@ -1,6 +1,6 @@
 """Settings of the test project; what a test needs of CACHES it sets itself."""
 
-from tests.support.django_source import add_to_path
+from tests.support.sources import add_django_tests_to_path
 
 SECRET_KEY = "of no value"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
@@ -14,5 +14,5 @@ ROOT_URLCONF = "tests.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Django's own cache tests bring an app with a model.
-if add_to_path():
+if add_django_tests_to_path():
     INSTALLED_APPS.append("cache")

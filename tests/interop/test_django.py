@@ -10,10 +10,10 @@ from django.core.cache import caches
 from django.test import TestCase, override_settings
 
 from tests.support.caches import LRU, TIERED
-from tests.support.django_source import add_to_path
+from tests.support.sources import add_django_tests_to_path
 from tieredcache.backends import TieredCache
 
-if not add_to_path():
+if not add_django_tests_to_path():
     if os.environ.get("CI"):
         raise RuntimeError("Django's source distribution could not be fetched")
     pytest.skip("Django's source distribution could not be fetched", allow_module_level=True)

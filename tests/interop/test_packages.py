@@ -4,12 +4,13 @@ import contextlib
 import os
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.interop.packages import PACKAGES, fetch, run
+from tests.interop.packages import PACKAGES, run
 from tests.support import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.packages]
@@ -27,8 +28,10 @@ SETTINGS = {
 
 @pytest.fixture(scope="module", params=PACKAGES, ids=lambda package: package.name)
 def package(request):
+    if sys.version_info < request.param.python:
+        pytest.skip(f"{request.param.pin} is not for this Python")
     try:
-        fetch(request.param)
+        request.param.fetch()
     except subprocess.CalledProcessError:
         message = f"the source distribution of {request.param.pin} could not be fetched"
         if os.environ.get("CI"):
