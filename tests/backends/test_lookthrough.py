@@ -153,11 +153,19 @@ def test_errors_are_the_clients_own(kind, mode):
         assert cache.stats().remote_errors == 4
 
 
-def test_a_subclass_that_reads_its_own_way_is_read_that_way(make_cache, valkey_url):
-    """The pipeline is for reads that are known."""
-    cache = make_cache({"BACKEND": "tests.support.subclasses.Upper", "LOCATION": f"{valkey_url}/13"}, LOCAL_TIMEOUT=60)
-    cache.set("key", "text")
-    assert cache.get("key") == "TEXT"
-    assert cache.get("key") == "TEXT"
-    assert cache.get_many(["key"]) == {"key": "TEXT"}
-    assert cache.stats().hits == 2
+@pytest.mark.parametrize("backend", ["Upper", "DjangosUpper"])
+def test_a_subclass_that_reads_its_own_way_is_read_that_way(backend, make_cache, valkey_url, mode, clock):
+    """The pipeline is for reads that are known. The TTL is asked for in a second call, also where there is no ``ttl()``."""
+    remote = {"BACKEND": f"tests.support.subclasses.{backend}", "LOCATION": f"{valkey_url}/13"}
+    cache = make_cache(remote, LOCAL_TIMEOUT=60)
+    cache.set("key", "text", 30)
+    for _ in range(2):
+        assert mode(cache).get("key") == "TEXT"
+    assert cache.stats().hits == 1
+    clock.move(31)
+    assert mode(cache).get("key") == "TEXT"
+    cache.set("key", "text", None)
+    for _ in range(2):
+        assert mode(cache).get("key") == "TEXT"
+    assert mode(cache).get_many(["key"]) == {"key": "TEXT"}
+    assert (cache.stats().hits, cache.stats().remote_hits) == (3, 3)

@@ -1,5 +1,6 @@
 """Backends that somebody has derived from known ones."""
 
+from django.core.cache.backends.redis import RedisCache as DjangosRedisCache
 from django_redis.cache import RedisCache
 
 from tieredcache.backends import LRUCache, TieredCache
@@ -9,6 +10,15 @@ class Upper(RedisCache):
     def get(self, key, default=None, version=None, client=None):
         value = super().get(key, default, version, client)
         return value.upper() if isinstance(value, str) else value
+
+
+class DjangosUpper(DjangosRedisCache):
+    def get(self, key, default=None, version=None):
+        value = super().get(key, default, version)
+        return value.upper() if isinstance(value, str) else value
+
+    async def aget(self, key, default=None, version=None):
+        return self.get(key, default, version)
 
 
 class Broken(RedisCache):

@@ -1,7 +1,7 @@
 """What a tool sees of the same calls over the remote alone and through a tier: ``python -m tests.support.traced TOOL URL``.
 
 In a process of its own, because these tools patch Django and the client for good. Prints, as JSON, what was seen of each way
-to call each alias: the calls to a cache, and the commands to the server.
+to call each alias: the calls to either cache, by their keys, and the commands to the server.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def ause(cache):
 
 
 def sentry():
-    """Its spans in a transaction, with the address that it takes for the cache's."""
+    """Its spans in a transaction. It takes LOCATION for the cache's address, and notes whether a read was a hit."""
     import sentry_sdk
     from sentry_sdk.integrations.django import DjangoIntegration
 
@@ -47,10 +47,9 @@ def sentry():
             call()
         spans = events.pop()["spans"]
         calls = [
-            [span["data"]["network.peer.address"], span["op"].removeprefix("cache."), span["description"]]
-            + [span["data"][name] for name in ("cache.hit",) if name in span["data"]]
+            ("tier" if span["data"]["network.peer.address"] == "remote" else "remote", span["description"])
             for span in spans
-            if span["op"].startswith("cache.") and span["origin"] == "auto.http.django"
+            if span["origin"] == "auto.http.django" and span["data"].get("cache.hit", True)
         ]
         return calls, [span["description"] for span in spans if span["op"] == "db.redis"]
 
@@ -77,7 +76,7 @@ def datadog():
         with tracer.trace("calls"):
             call()
         calls = [
-            [span.get_tag("django.cache.backend"), span.resource.rpartition(".")[2], span.get_tag("django.cache.key")]
+            ("tier" if "tieredcache" in span.get_tag("django.cache.backend") else "remote", span.get_tag("django.cache.key"))
             for span in spans
             if span.name == "django.cache"
         ]
@@ -122,7 +121,7 @@ def main(tool, url):
         found[f"async {alias}"] = seen(lambda alias=alias: asyncio.run(ause(caches[alias])))
     print(json.dumps(found))
     sys.stdout.flush()
-    os._exit(0)  # these tools' own threads would try to send what there is to nobody
+    os._exit(0)  # not as usual: these tools would first try to send what they have, and there is nobody to send it to
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ class Reader:
             if callable(ask) and not inspect.iscoroutinefunction(ask):
                 # The value is there; that its TTL cannot be learned (by an ACL, say) is no reason not to return it.
                 with contextlib.suppress(Exception):
-                    return _seconds(remote, name, ask(key, version=version))
+                    return in_seconds(remote, name, ask(key, version=version))
                 return 0.0
         return None
 
@@ -179,7 +179,7 @@ class Reader:
             ask = getattr(remote, f"a{name}", None)
             if inspect.iscoroutinefunction(ask):
                 with contextlib.suppress(Exception):
-                    return _seconds(remote, name, await ask(key, version=version))
+                    return in_seconds(remote, name, await ask(key, version=version))
                 return 0.0
         if callable(getattr(remote, "pttl", None)) or callable(getattr(remote, "ttl", None)):
             return await sync_to_async(self._ttl)(remote, key, version)
@@ -234,7 +234,7 @@ def _undecoded(error: Exception) -> Answer:
     return Undecodable(error), None
 
 
-def _seconds(remote: Any, name: str, left: float | None) -> float | None:
+def in_seconds(remote: Any, name: str, left: float | None) -> float | None:
     """What ``pttl()`` or ``ttl()`` returned, in seconds: clients say "does not expire" as ``None`` or -1."""
     if left is None or left == -1:
         return None

@@ -2,20 +2,22 @@
 
 The order is GET, then PTTL. Whatever is changed between the two is changed after the read, and so within the staleness
 bound; in the other order a value could be kept with the longer TTL of the one it replaced. A subclass that reads in its own
-way is left to the general reader.
+way is left to the general reader, which asks for the TTL in a second call.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from asgiref.sync import sync_to_async
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
-from tieredcache.remote.reader import Reader, Undecodable
+from tieredcache.remote.reader import Reader, Undecodable, in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -134,6 +136,19 @@ class DjangoReader(PipelinedReader):
         return client.get_client(None), names, client._serializer.loads
 
 
+class DjangoSubclassReader(Reader):
+    """A subclass of Django's own ``RedisCache`` that reads in its own way. It has no ``ttl()``: its client is asked."""
+
+    def _ttl(self, remote: Any, key: Any, version: Any) -> float | None:
+        with contextlib.suppress(Exception):  # the value is there, as in the general reader
+            name = remote.make_and_validate_key(key, version=version)
+            return in_seconds(remote, "pttl", remote._cache.get_client(name).pttl(name))
+        return 0.0
+
+    async def _attl(self, remote: Any, key: Any, version: Any) -> float | None:
+        return await sync_to_async(self._ttl)(remote, key, version)
+
+
 class ClientReader(PipelinedReader):
     """django-redis and django-valkey, which are built alike."""
 
@@ -230,7 +245,7 @@ _ALIKE: Final = (
 def pipelined_reader_for(remote: Any) -> Reader | None:
     """The reader for ``remote`` where it is one whose reads are known; ``None`` otherwise."""
     if isinstance(remote, RedisCache):
-        return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else None
+        return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else DjangoSubclassReader()
     for module, name, client_module, client_name, reader in _ALIKE:
         # Looked up, not imported: where the module is not loaded, the remote is not of its class.
         backend = getattr(sys.modules.get(module), name, None)
