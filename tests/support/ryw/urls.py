@@ -15,6 +15,11 @@ def see(request, key):
     return HttpResponse(f"{cache.get(key)} {os.getpid()} {cache.stats().remote_hits}")
 
 
+def turn(request, key, value):
+    cache.set(key, value)
+    return see(request, key)
+
+
 async def apost(request, key, value):
     if request.method == "POST":
         await cache.aset(key, value)
@@ -28,6 +33,7 @@ async def asee(request, key):
 urlpatterns = [
     path("post/<key>/<int:value>/", post),
     path("see/<key>/", see),
+    path("turn/<key>/<int:value>/", turn),
     path("apost/<key>/<int:value>/", apost),
     path("asee/<key>/", asee),
 ]
