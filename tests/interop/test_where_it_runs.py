@@ -54,7 +54,8 @@ def gunicorn(kind, url, path, *options, preload):
             assert process.wait(20) == 0
         finally:
             servers.stop(process)
-        assert log.read() == b""
+        complaints = [line for line in log.read().decode().splitlines() if "eventlet worker is DEPRECATED" not in line]
+        assert complaints == []
 
 
 @contextlib.contextmanager
@@ -65,6 +66,12 @@ def valkey(port):
 
 def value(port, path, **allowed):
     return ask(port, "GET", path, **allowed)[0].split()[0]
+
+
+def at_once(port, path, allowed):
+    """What is answered to as many visitors."""
+    with ThreadPoolExecutor(VISITORS) as pool:
+        return set(pool.map(lambda visitor: value(port, path.format(visitor), allowed=allowed), range(VISITORS)))
 
 
 def visit(port, visitor):
@@ -98,15 +105,13 @@ def test_a_worker_sees_its_own_writes_and_survives_an_outage(kind, preload, path
             visit_at_once(port)
             assert value(port, "/turn/known/1/") == "1"
         began = time.monotonic()
-        with ThreadPoolExecutor(VISITORS) as pool:
-            refused = list(pool.map(lambda n: value(port, f"/see/cold{n}/", allowed=[500]), range(VISITORS)))
-        assert len(refused) == VISITORS
+        assert at_once(port, "/see/cold{}/", [500]) == {"<!doctype"}
         assert value(port, "/see/known/") == "1"
         assert time.monotonic() - began < 10
         with valkey(server):
-            while value(port, "/see/known-again/", allowed=(200, 500)) != "None":
+            # Under eventlet each connection that has been in the client's pool costs a request, with the remote alone too.
+            while at_once(port, "/turn/again{}/1/", [200, 500]) != {"1"}:
                 assert time.monotonic() - began < 30, "it has not recovered"
-                time.sleep(0.1)  # as visitors come and go
             visit_at_once(port)
 
 
@@ -116,9 +121,12 @@ def test_no_request_fails_when_workers_are_replaced(kind, preload, path, valkey_
     """``--max-requests``: each new worker begins with an empty tier, or with its parent's."""
     options = ["--workers", "2", "--max-requests", "20"]
     with gunicorn(kind, valkey_url, path, *options, preload=preload) as port, ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda n: ask(port, "GET", f"/turn/own{n}/{n}/")[0].split(), range(100)))
-        assert [answer[0] for answer in answers] == [str(n) for n in range(100)]
-        assert len({worker for _, worker, _ in answers}) > 3
+        workers, rounds = set(), 0
+        while len(workers) < 4 and (rounds := rounds + 1) < 100:
+            answers = list(pool.map(lambda n: ask(port, "GET", f"/turn/own{n}/{n}/")[0].split(), range(20)))
+            assert [answer[0] for answer in answers] == [str(n) for n in range(20)]
+            workers |= {worker for _, worker, _ in answers}
+        assert len(workers) >= 4, "two have been replaced"
 
 
 def test_a_celery_task_sees_its_own_writes_when_its_worker_has_forked(valkey_url):
