@@ -30,14 +30,17 @@ def seen(tool, url):
     [("sentry", "sentry_sdk", (["a"], [])), ("datadog", "ddtrace", (["a"], ["a"]))],  # Sentry does not wrap delete
 )
 def test_a_tracer_sees_the_calls_to_the_tier_and_to_the_remote(tool, package, around, valkey_url):
-    """As many calls to the tier, hits among them, as it sees to the remote alone; two commands fewer, or more, were hits."""
+    """As many calls to the tier, hits among them, as it sees to the remote alone; two commands fewer, or more, were hits.
+
+    Not async ones: of Django's async methods such tools see the sync ones that these call, and ours call none.
+    """
     pytest.importorskip(package)
     before, after = around
     assert seen(tool, valkey_url) == {
         "remote": ([], before + READS + after, 6),
         "async remote": ([], before + ASYNC_READS + after, 5),
         "default": (before + READS + after, before + after, 4),
-        "async default": (before + ASYNC_READS + after, before + after, 3),
+        "async default": ([], before + after, 3),
     }
 
 
