@@ -76,7 +76,9 @@ def siblings(tier: Tier) -> list[Tier]:
     Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
     """
     tiers = [held() for held in _alive.copy()]
-    return [other for other in tiers if other is not None and other.remote_settings is tier.remote_settings]
+    # Both are compared: aliases of one remote may be given the same dict as their settings.
+    remote = tier.remote_alias, id(tier.remote_settings)
+    return [other for other in tiers if other is not None and (other.remote_alias, id(other.remote_settings)) == remote]
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:

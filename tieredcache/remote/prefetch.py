@@ -60,11 +60,12 @@ class Burst:
 _current: Final[ContextVar[Burst | None]] = ContextVar("tieredcache burst", default=None)
 
 
-def _begin_request(**_: Any) -> None:
+def begin_burst(**_: Any) -> None:
+    """Begin the burst of a request."""
     _current.set(Burst(clock(), of_request=True))
 
 
-request_started.connect(_begin_request)
+request_started.connect(begin_burst)
 
 
 def current_burst(now: float) -> Burst:
