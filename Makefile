@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
+OPERATIONS ?= 1000000
 BIN = $(VENV)/bin
 # A group is installed when its stamp is older than pyproject.toml; by uv, as nox does it.
 READY = $(VENV)/ready
@@ -75,8 +76,9 @@ chaos: $(READY)-chaos  ## servers broken under traffic, in eight ways; seven min
 read-your-writes: $(READY)-test  ## a thousand times post, redirect, look: on gunicorn and uvicorn workers
 	TURNS=1000 $(BIN)/python -m pytest tests/promises/test_workers.py -q -s
 
-stress: $(READY)-test  ## own writes under threads and tasks, a million operations
-	$(BIN)/python -m tests.stress.races 1000000
+stress: $(READY)-test  ## own writes and lookup tables under threads and tasks, a million operations each (OPERATIONS=100000)
+	$(BIN)/python -m tests.stress.races $(OPERATIONS)
+	$(BIN)/python -m tests.stress.tables $(OPERATIONS)
 
 moving: $(READY)-test $(READY)-cachex  ## the moving pages, that from django-cachex too: on Python 3.14 (PYTHON=python3.14)
 	CACHEX=1 $(BIN)/python -m pytest tests/interop/test_moving.py -q $(ARGS)

@@ -272,8 +272,9 @@ def test_what_somebody_else_has_put_there_is_not_misread(cache, mode, junk):
     assert source.calls == 1
 
 
-def test_reloads_that_overlap(cache):
-    """The one that has begun last, though it cannot wait, has read the source last: one that ends later writes nothing."""
+def test_reloads_that_overlap(cache, monkeypatch):
+    """The one that began last, because it has waited in vain, read the source last: one that ends later writes nothing."""
+    monkeypatch.setattr("tieredcache.lookups.table.PATIENCE", 0.05)
     rows = [[{"code": 1, "n": n}] for n in (1, 2)]
     begun, go_on = threading.Event(), threading.Event()
     turns = iter(rows)
@@ -289,11 +290,7 @@ def test_reloads_that_overlap(cache):
     first = threading.Thread(target=table.reload)
     first.start()
     begun.wait(10)
-
-    async def work():
-        table.reload()
-
-    asyncio.run(work())
+    table.reload()
     go_on.set()
     first.join()
     assert table[1].n == 2

@@ -211,7 +211,8 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         """Put what the source had into the cache, unless the key has been written since, and return its rows."""
         if own.stores():
             store(self._cache_key, loaded, self._timeout)
-            cache.get(self._cache_key)  # fills the local tier
+        cache.inflight.stored(own)
+        cache.get(self._cache_key)  # fills the local tier
         return self._indexed(cache, own, loaded, asked_at) or {}
 
     def _indexed(self, cache: Cache, own: Computation, entry: Any, asked_at: float) -> Rows | None:
@@ -235,9 +236,9 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         """Reload, unless a reload has done so that began after the turn ``called``."""
         cache = self._bound()
         own = Computation(cache.local_key(self._cache_key))
-        # Not for long: the other one may need what the waiting code holds, such as this thread's event loop.
+        # Not for longer than that: the other one may need what the waiting code holds, such as this thread's event loop.
         lock = self._reloading
-        if not (locked := lock.acquire(timeout=0 if running_loop() else PATIENCE)):
+        if not (locked := lock.acquire(timeout=PATIENCE)):
             self._reloading = threading.RLock()  # a thread that a fork has left in the parent may hold the other one
         try:
             if self._reloaded.get(own.key, 0) < called:
