@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from tests.backends.test_lru_interleavings import Watched
 from tests.support.caches import LRU
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.checks.caches import read_aliases
 from tieredcache.lookups import LookupTable
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import Warning  # noqa: A004 - Django's name
 
-from tieredcache.checks.aliases import read_aliases
+from tieredcache.checks.caches import read_aliases
 from tieredcache.config import EXCLUDED, LRUOptions, TieredOptions
 
 if TYPE_CHECKING:

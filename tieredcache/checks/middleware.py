@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.checks import Warning  # noqa: A004 - Django's name
 from django.middleware.cache import FetchFromCacheMiddleware, UpdateCacheMiddleware
 
-from tieredcache.checks.aliases import class_at, read_aliases
+from tieredcache.checks.caches import class_at, read_aliases
 from tieredcache.config import LRUOptions, TieredOptions
 from tieredcache.middleware import ReadYourWritesMiddleware
 

@@ -171,6 +171,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
                     "this key is 0, so each lookup would read the whole table. Name the alias of a TieredCache or an "
                     "LRUCache that keeps this key."
                 )
+            self._hold = min(HOLD, cache.local_timeout(self._cache_key))
             self._cache, self._derived = cache, cache.derived
         return self._cache
 
@@ -202,7 +203,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
                 raise
             if not known.failing:
                 logger.warning("%s goes on with what it has, because its source fails: %r.", self._source.name, error)
-            known.failing, known.mark, known.held_until = True, mark, self._held_until(cache)
+            known.failing, known.mark, known.held_until = True, mark, clock() + self._hold
             return known.rows
         # An entry that is there has been written by code that expects other fields.
         return self._store(cache, own, loaded, asked_at, cache.get_or_set if entry is None else cache.set)
@@ -220,7 +221,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         rows: Rows | None = cache.derive(self._cache_key, self._index)
         held_until = 0.0
         if rows is None:
-            rows, held_until = self._index(entry), self._held_until(cache)
+            rows, held_until = self._index(entry), clock() + self._hold
         if rows is not None:
             self._known[own.key] = Known(rows, asked_at, held_until, cache.mark(self._cache_key))
             for oldest in list(self._known)[:-MOST_KEYS]:
@@ -228,9 +229,6 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
             if own.forgotten:  # the key has been written since the load began
                 self._known.pop(own.key, None)
         return rows
-
-    def _held_until(self, cache: Cache) -> float:
-        return clock() + min(HOLD, cache.local_timeout(self._cache_key))
 
     def _reload(self, called: int) -> None:
         """Reload, unless a reload has done so that began after the turn ``called``."""

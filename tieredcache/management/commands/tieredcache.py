@@ -12,7 +12,7 @@ from django.core.cache import InvalidCacheBackendError, caches
 from django.core.management.base import BaseCommand, CommandError
 
 from tieredcache.backends import LRUCache, TieredCache
-from tieredcache.checks.aliases import backend_of, read_aliases
+from tieredcache.checks.caches import backend_of, read_aliases
 from tieredcache.config import EXCLUDED, LRUOptions, Mistake, TieredOptions, given
 from tieredcache.remote import client_error, reader_for
 
