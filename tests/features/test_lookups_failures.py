@@ -189,7 +189,7 @@ def test_a_serializer_that_returns_something_else(make_cache, mode, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
-def test_once_per_process_in_an_outage_too(make_cache, monkeypatch, kind):
+def test_once_per_process_in_an_outage_too(make_cache, clock, monkeypatch, kind):
     """Where nothing can be kept, those who waited are served what the first has loaded."""
     cache = make_cache(LOCAL_TIMEOUT=5, REMOTE_ERRORS="ignore")
 
