@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import uuid
 
 import pytest
 from django.core.cache import caches
@@ -209,10 +210,11 @@ def test_what_is_derived_may_be_made_of_the_value_itself(make_lru):
 
 def aliases(**copies):
     """Aliases of one ``LOCATION`` with these values of the option, and a ``LocMemCache`` of that name."""
-    made = {"default": {"BACKEND": LOCMEM, "LOCATION": "together"}}
+    place = uuid.uuid4().hex  # settings are checked once
+    made = {"default": {"BACKEND": LOCMEM, "LOCATION": place}}
     for alias, option in copies.items():
         options = {} if option is None else {"COPY_VALUES": option}
-        made[alias] = {"BACKEND": LRU, "LOCATION": "together", "OPTIONS": options}
+        made[alias] = {"BACKEND": LRU, "LOCATION": place, "OPTIONS": options}
     return made
 
 
