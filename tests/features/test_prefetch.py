@@ -98,6 +98,18 @@ def test_a_read_of_many_keys_brings_their_company_along(cache):
     assert trips(lambda: page(cache)) == 0
 
 
+def test_keys_that_are_asked_for_are_none_that_are_brought_along(make_cache, clock, valkey_url):
+    """They neither count as brought in vain nor take the place of those that are."""
+    cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=4), clock)
+    for _ in range(100):
+        request_started.send(sender=None)
+        cache.get_many(PAGE)
+        clock.move(6)
+    request_started.send(sender=None)
+    cache.get_many(PAGE[:4])
+    assert brought(cache) == set(PAGE[4:])
+
+
 def test_async_reads_bring_along_too(make_cache, clock, valkey_url):
     cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
     cache.remote.set_many(dict.fromkeys(PAGE, 1), timeout=None)
@@ -326,7 +338,7 @@ def level_after(pages, keys, clock, *, used):
         clock.move(1)
         prefetch.begin_burst()
         for key in draw.sample(range(keys), 10):
-            trip = learned.trip(key, {}, lambda read_at: True)
+            trip = learned.trip([key], {}, lambda read_at: True)
             if trip is not None and used:
                 for _, local_key in trip.keys:
                     trip.proved(local_key, entry(clock()))
@@ -347,7 +359,7 @@ def test_a_level_that_was_given_up_is_tried_again(clock):
     read = False
     for _ in range(3000):
         clock.move(1)
-        trip = learned.trip(0, {}, lambda read_at: True)
+        trip = learned.trip([0], {}, lambda read_at: True)
         if trip is not None and read:
             trip.used += len(trip.keys)
         read = read or learned._level == prefetch.NOTHING

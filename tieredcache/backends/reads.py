@@ -36,7 +36,7 @@ class RemoteReads(RemoteWrites):
             if (
                 tier.prefetches
                 and not exists
-                and (trip := self._trip(read))
+                and (trip := self._trip([read]))
                 and (answers := self._bring(remote, [read], trip))
             ):
                 return self._keep(read, answers[0])
@@ -71,7 +71,7 @@ class RemoteReads(RemoteWrites):
         try:
             reader = tier.reader or self._reader()
             answers = None
-            if tier.prefetches and (trip := self._trip(reads[0])):
+            if tier.prefetches and (trip := self._trip(reads)):
                 answers = self._bring(remote, reads, trip)
             answers = answers or reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
@@ -96,11 +96,11 @@ class RemoteReads(RemoteWrites):
 
     # --- what is read along with a key, because they were read together before ---
 
-    def _trip(self, read: Read) -> Trip | None:
-        tier = self._tier
+    def _trip(self, reads: list[Read]) -> Trip | None:
+        tier, read = self._tier, reads[0]
         if read.version is not None or tier.circuit.failing or read.local_key not in tier.prefetch.known:
             return None
-        return tier.prefetch.trip(read.local_key, tier.index, accepts)
+        return tier.prefetch.trip({read.local_key: None for read in reads}, tier.index, accepts)
 
     def _bring(self, remote: BaseCache, reads: list[Read], trip: Trip) -> list[Answer] | None:
         """Ask for these and for what ``trip`` brings along, which is kept.
@@ -108,12 +108,11 @@ class RemoteReads(RemoteWrites):
         ``None``: that has failed, for whatever reason, or is no answer to one of them; then these are asked for alone.
         """
         tier = self._tier
-        asked = {read.local_key for read in reads}
-        along = [
-            tier.begin(key, None, local_key)
-            for key, local_key in trip.keys
-            if local_key not in asked and (key is local_key or self.local_key(key) == local_key)  # the tenant may be another
-        ]
+        # The tenant may be another.
+        trip.keys = [pair for pair in trip.keys if pair[0] is pair[1] or self.local_key(pair[0]) == pair[1]]
+        if not trip.keys:
+            return None
+        along = [tier.begin(key, None, local_key) for key, local_key in trip.keys]
         keys = [read.key for read in (*reads, *along)]
         try:
             answers = self._reader().get_many(remote, keys, None)

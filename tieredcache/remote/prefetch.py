@@ -25,7 +25,7 @@ from django.core.signals import request_started
 from tieredcache.clock import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
     from tieredcache.local.entries import Entry
 
@@ -156,12 +156,14 @@ class Prefetch:
                 if not known.bursts:
                     del self.known[local_key]
 
-    def trip(self, local_key: Hashable, index: Mapping[Hashable, Entry], accepts: Callable[[float], bool]) -> Trip | None:
-        """What to bring along with ``local_key``, which is missed; ``None``: nothing.
+    def trip(
+        self, asked: Collection[Hashable], index: Mapping[Hashable, Entry], accepts: Callable[[float], bool]
+    ) -> Trip | None:
+        """What to bring along with the local keys ``asked``, which are missed, for the sake of the first; ``None``: nothing.
 
         ``index``: the entries of the tier. ``accepts``: whether a copy that was read at this time will do.
         """
-        known, now = self.known.get(local_key), clock()
+        known, now = self.known.get(next(iter(asked))), clock()
         if known is None or now < self._paused_until or not accepts(now):  # a demand that no copy will meet in a moment
             return None
         level, limit = self._level, self._limit
@@ -174,7 +176,7 @@ class Prefetch:
         keys, size = [], 0
         for candidate in _company(known, level, current_burst(now)):
             entry, about = index.get(candidate), self.known.get(candidate)
-            if about is None or about is known or about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
+            if about is None or candidate in asked or about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
                 continue
             if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
                 keys.append((about.key, candidate))
