@@ -7,7 +7,8 @@ import threading
 
 import pytest
 import redis
-from django.core import signals
+from django.core.signals import request_started
+from pymemcache.serde import FLAG_TEXT
 
 from tests.support.copies import deadline
 from tests.support.trips import CountingConnection, counting
@@ -23,7 +24,7 @@ PAGE = [f"key:{number}" for number in range(8)]
 
 def page(cache, keys=PAGE):
     """What one request reads; the values."""
-    prefetch.begin_burst()
+    request_started.send(sender=None)
     return [cache.get(key) for key in keys]
 
 
@@ -92,7 +93,7 @@ def test_no_more_keys_are_brought_along_than_the_option_says(make_cache, clock, 
 
 
 def test_a_read_of_many_keys_brings_their_company_along(cache):
-    prefetch.begin_burst()
+    request_started.send(sender=None)
     cache.get_many(PAGE[:2])
     assert brought(cache) == set(PAGE[2:])
     assert trips(lambda: page(cache)) == 0
@@ -117,10 +118,10 @@ def test_async_reads_bring_along_too(make_cache, clock, valkey_url):
     async def reads():
         return [await cache.aget(key) for key in PAGE]
 
-    prefetch.begin_burst()
+    request_started.send(sender=None)
     asyncio.run(reads())
     clock.move(6)
-    prefetch.begin_burst()
+    request_started.send(sender=None)
     assert trips(lambda: asyncio.run(reads())) == 1
 
 
@@ -255,6 +256,54 @@ def test_a_key_of_another_type_raises_what_the_remote_raises(cache):
         cache.get(PAGE[0])
 
 
+class Alarm(Exception):
+    """What the caller's own signal handler raises, or the code of a value."""
+
+
+@pytest.mark.parametrize("kind", ["django-redis", "memcached"])
+@pytest.mark.parametrize("limit", [Alarm, TimeoutError])
+def test_a_time_limit_that_strikes_in_a_trip_is_raised(kind, limit, make_cache, clock, monkeypatch):
+    """It strikes once: the key would be asked for alone without one."""
+    cache = read_once(make_cache(kind, LOCAL_TIMEOUT=5, JITTER=0), clock)
+
+    def strikes(*args, **kwargs):
+        raise limit
+
+    monkeypatch.setattr(type(cache._tier.reader), "get_many", strikes)
+    with pytest.raises(limit):
+        ask(cache)
+
+
+def raise_alarm():
+    raise Alarm
+
+
+class Raises:
+    """Its own code raises an error of its own when it is unpickled."""
+
+    def __reduce__(self):
+        return raise_alarm, ()
+
+
+def test_an_error_of_a_neighbours_own_does_not_fail_the_read(cache):
+    cache.remote.set(PAGE[3], Raises(), timeout=None)
+    assert ask(cache) == "value of key:0"
+    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
+    with pytest.raises(Alarm):
+        cache.get(PAGE[3])
+
+
+def test_a_neighbour_that_does_not_decode_costs_one_more_trip_where_it_fails_all(make_cache, clock, monkeypatch):
+    """pymemcache's get_many() raises: not every key is asked for alone then."""
+    cache = read_once(make_cache("memcached", LOCAL_TIMEOUT=5, JITTER=0), clock)
+    cache.remote._cache.set(cache.make_key(PAGE[3]), b"\x80", flags=FLAG_TEXT)
+    kind, asked = type(cache.remote), []
+    original = kind.get
+    monkeypatch.setattr(kind, "get", lambda remote, key, *args, **kwargs: asked.append(key) or original(remote, key, *args))
+    assert ask(cache) == "value of key:0"
+    assert asked == [PAGE[0]]
+
+
 def test_a_trip_that_fails_is_made_again_for_the_key_alone(cache, clock, monkeypatch):
     def fails(*args, **kwargs):
         raise redis.TimeoutError("too much for the link")
@@ -322,7 +371,7 @@ def test_what_is_remembered_is_bounded(clock):
     learned = Prefetch(100, 10)
     for number in range(1000):
         clock.move(1)
-        prefetch.begin_burst()
+        request_started.send(sender=None)
         for key in ("common", f"own {number}"):
             learned.note(key, key, entry(clock()))
     assert len(learned.known) <= 40
@@ -336,7 +385,7 @@ def level_after(pages, keys, clock, *, used):
     learned, draw = Prefetch(100, 10_000), random.Random(1)
     for _ in range(pages):
         clock.move(1)
-        prefetch.begin_burst()
+        request_started.send(sender=None)
         for key in draw.sample(range(keys), 10):
             trip = learned.trip([key], {}, lambda read_at: True)
             if trip is not None and used:
@@ -355,7 +404,7 @@ def test_a_level_that_was_given_up_is_tried_again(clock):
     learned = Prefetch(100, 1000)
     for number in range(40):
         learned.note(number, number, entry(clock()))
-    prefetch.begin_burst()
+    request_started.send(sender=None)
     read = False
     for _ in range(3000):
         clock.move(1)
@@ -368,10 +417,6 @@ def test_a_level_that_was_given_up_is_tried_again(clock):
 
 
 # --- bursts ---
-
-
-def test_a_burst_begins_with_each_request():
-    assert prefetch.begin_burst in [receiver() for _, receiver, *_ in signals.request_started.receivers]
 
 
 def test_a_burst_ends_with_the_request(cache, clock):

@@ -9,9 +9,9 @@ from django.core.cache.backends.base import BaseCache
 
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.freshness import accepts
-from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN, time_limits
+from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN
 from tieredcache.remote.circuit import WHOLE
-from tieredcache.remote.failures import Swallowed, is_remote_error, says_down
+from tieredcache.remote.failures import Swallowed, is_remote_error, may_be_repeated, says_down
 from tieredcache.remote.reader import Undecodable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class RemoteReads(RemoteWrites):
     def _bring(self, remote: BaseCache, reads: list[Read], trip: Trip) -> list[Answer] | None:
         """Ask for these and for what ``trip`` brings along, which is kept.
 
-        ``None``: that has failed, for whatever reason, or is no answer to one of them; then these are asked for alone.
+        ``None``: the remote has failed, or has no answer to one of them; then these are asked for alone.
         """
         tier = self._tier
         # The tenant may be another.
@@ -115,12 +115,12 @@ class RemoteReads(RemoteWrites):
         along = [tier.begin(key, None, local_key) for key, local_key in trip.keys]
         keys = [read.key for read in (*reads, *along)]
         try:
-            answers = self._reader().get_many(remote, keys, None)
+            answers = self._reader().get_many(remote, keys, None, asked=len(reads))
         except Exception as error:
             tier.prefetch.pause()
-            if isinstance(error, (TimeoutError, *time_limits())) and not is_remote_error(error, tier.packages):
-                raise
-            return None
+            if may_be_repeated(error, tier.packages):
+                return None
+            raise
         for read, (value, ttl) in zip(along, answers[len(reads) :], strict=True):
             if type(value) is not Undecodable and (tier.prefix or type(read.local_key) is not str):
                 tier.keep(read, value, ttl, trip)

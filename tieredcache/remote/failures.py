@@ -132,6 +132,17 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
     return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
 
 
+def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
+    """Whether a read that failed so may be sent again: after what a client or server raises, not a time limit of the caller.
+
+    Such a limit may be any exception that a signal handler raises, and strikes once. One that is a plain ``TimeoutError`` is
+    told from a socket's by what it says.
+    """
+    if type(error) is TimeoutError and error.errno is None and "timed out" not in str(error):
+        return False
+    return is_remote_error(error, packages) or isinstance(_unwrapped(error), _loaded(_ROOTS))
+
+
 def says_down(error: BaseException) -> bool:
     """Whether a failure of the remote tells anything of the server: an exhausted pool of connections does not."""
     error = _unwrapped(client_error(error))

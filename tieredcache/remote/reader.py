@@ -116,14 +116,20 @@ class Reader:
             return _missing(remote, key, version)
         return value, self._ttl(remote, key, version) if ttl else None
 
-    def get_many(self, remote: BaseCache, keys: Sequence[Any], version: Any, *, ttl: bool = True) -> list[Answer]:
-        """The answers for ``keys``, in their order; raises what the remote raises."""
+    def get_many(
+        self, remote: BaseCache, keys: Sequence[Any], version: Any, *, ttl: bool = True, asked: int | None = None
+    ) -> list[Answer]:
+        """The answers for ``keys``, in their order; raises what the remote raises.
+
+        ``asked``: so many of them are asked for; those that are brought along are ``Undecodable`` where they do not decode.
+        """
         found = None
         if len(set(keys)) == len(keys):  # else the remote's dict could not tell them apart, as it cannot 1 and True
             with contextlib.suppress(*_decode_errors()):
                 found = remote.get_many(keys, version=version)
         if found is None:
-            return [self.get(remote, key, version, ttl=ttl) for key in keys]
+            alone: list[Answer] = [self.get(remote, key, version, ttl=ttl) for key in keys[:asked]]
+            return alone + [(Undecodable(None), None)] * (len(keys) - len(alone))  # not a trip for each of the others
         return [
             (found[key], self._ttl(remote, key, version) if ttl else None)
             if key in found

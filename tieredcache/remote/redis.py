@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
-from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS
+from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS, time_limits
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
 from tieredcache.remote.reader import Reader, Undecodable, in_seconds
@@ -71,14 +71,19 @@ class PipelinedReader(Reader):
             raise Swallowed from error
         return _answer(value, left, decode)
 
-    def get_many(self, remote: Any, keys: Sequence[Any], version: Any, *, ttl: bool = True) -> list[Answer]:
+    def get_many(
+        self, remote: Any, keys: Sequence[Any], version: Any, *, ttl: bool = True, asked: int | None = None
+    ) -> list[Answer]:
         connection, names, decode = self.open_many(remote, keys, version)
         try:
             values, ttls = _ask(connection, names, many=self.mget)
         except Exception as error:
             self.failed(remote, connection, error)
             raise Swallowed from error
-        return [_answer(value, ttl, decode) for value, ttl in zip(values, ttls, strict=True)]
+        answers = [_answer(*each, decode) for each in zip(values[:asked], ttls[:asked], strict=True)]
+        if asked is not None:
+            answers += [_brought(*each, decode) for each in zip(values[asked:], ttls[asked:], strict=True)]
+        return answers
 
 
 def _ask(connection: Any, names: list[str], *, many: bool) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -120,6 +125,16 @@ def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
         return decoded, None  # does not expire
     # Gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
     return decoded, 0.0 if isinstance(pttl, Exception) else max(0, pttl) / 1000
+
+
+def _brought(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
+    """As ``_answer``, of a key that nobody has asked for: no error of its value's own code is raised."""
+    try:
+        return _answer(value, pttl, decode)
+    except Exception as error:
+        if isinstance(error, (TimeoutError, *time_limits())):
+            raise
+        return Undecodable(error), None
 
 
 class DjangoReader(PipelinedReader):
