@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import random
+import sys
 import threading
 
 import pytest
@@ -356,10 +357,28 @@ def test_a_trip_brings_no_more_bytes_than_it_may(make_cache, clock, valkey_url):
 
 @pytest.mark.parametrize(
     ("value", "size"),
-    [("x" * 50, 50), (b"x" * 50, 50), (7, 8), (("x" * 50, ("y" * 50,)), 116), (("x" * 20_000,) * 9, 20_008)],
+    [("x" * 50, 58), (b"x" * 50, 58), (7, 8), (("x" * 50, ("y" * 50,)), 132), (("x" * 20_000,) * 9, 20_016)],
 )
 def test_sizes_are_estimated(value, size):
     assert prefetch.size_of(value) == size
+
+
+def test_a_value_is_read_however_deep_it_is(cache):
+    value = ()
+    for _ in range(sys.getrecursionlimit()):
+        value = (value,)
+    cache.remote.set("deep", value, timeout=None)
+    assert ask(cache, "deep")
+
+
+def test_what_readers_share_is_not_brought_along_where_its_size_cannot_be_told(make_cache, clock, valkey_url):
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, SHARE_VALUES=True)
+    read_once(cache, clock)
+    cache.set(PAGE[3], ["x" * 1000] * 1000, timeout=None)
+    page(cache)
+    clock.move(6)
+    ask(cache)
+    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
 
 
 def entry(now):

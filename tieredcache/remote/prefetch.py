@@ -15,6 +15,7 @@ is tried again, with a few keys.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, deque
 from contextvars import ContextVar
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.signals import request_started
 
 from tieredcache.clock import clock
+from tieredcache.local.immutable import is_immutable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping
@@ -211,13 +213,19 @@ def _good(trips: list[Trip]) -> bool:
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes ``value`` takes on its way, as the local tier keeps it: more than ``LARGEST_VALUE`` is enough."""
-    if isinstance(value, (str, bytes)):  # a pickle, too
-        return len(value)
-    size = 8
-    if isinstance(value, (tuple, frozenset)):
-        for part in value:
-            size += size_of(part)
-            if size > LARGEST_VALUE:
-                break
+    """About how many bytes ``value`` takes on its way, as the local tier keeps it: more than ``LARGEST_VALUE`` is enough.
+
+    Of what all readers share, a list, say, or an object of any class, that cannot be told: then it is too many.
+    """
+    size, pending = 0, [value]
+    while pending and size <= LARGEST_VALUE:
+        part = pending.pop()
+        kind = type(part)
+        size += 8
+        if issubclass(kind, (str, bytes)):  # a pickle, too
+            size += len(part)
+        elif kind in {tuple, frozenset}:
+            pending.extend(itertools.islice(part, LARGEST_VALUE))
+        elif not is_immutable(part):
+            return LARGEST_VALUE + 1
     return size
