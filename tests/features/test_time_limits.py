@@ -1,6 +1,7 @@
 """A time limit that a signal handler raises, wherever it strikes, leaves nothing behind: no demand and no computation."""
 
 import gc
+import itertools
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.core.cache import caches
+from django.core.signals import request_started
 
 import tieredcache
 from tests.support.bounded import Run
@@ -17,7 +19,9 @@ from tests.support.cost import instructions
 from tests.support.doubles import RemoteDouble
 from tieredcache import fresh, freshness
 from tieredcache.local import inflight
+from tieredcache.local.entries import Entry
 from tieredcache.lookups import LookupTable
+from tieredcache.remote.prefetch import Prefetch
 
 PACKAGE = str(Path(tieredcache.__file__).parent)
 STDLIB = str(Path(threading.__file__).parent)
@@ -408,3 +412,23 @@ def test_a_time_limit_is_raised_when_it_strikes_in_the_source_of_a_table(backend
     failure = OSError()
     assert len(table) == 1
     assert len(caplog.messages) == 1
+
+
+def test_what_is_learned_is_whole_when_a_time_limit_struck_while_it_was_noted():
+    """No key is remembered without its burst, and whoever reads next goes on learning."""
+    learned, names = Prefetch(limit=100, capacity=1), itertools.count()
+
+    def note():
+        request_started.send(sender=None)
+        for _ in range(2):
+            name = str(next(names))
+            learned.note(name, name, Entry("value", None, 0, 0))
+
+    def check(where):
+        note()
+        note()
+        assert str(next(names) - 1) in learned.known, where
+        assert set(learned.known) == {key for burst in learned._bursts for key in burst.keys}, where
+        assert len(learned.known) == learned._size == 4, where
+
+    strike_everywhere(note, check)

@@ -121,42 +121,45 @@ class Prefetch:
         self.known: dict[Hashable, Known] = {}
         self._bursts: dict[Burst, int] = {}  # with the number of keys that this tier has put into it, the oldest first
         self._size = 0  # the sum of these
-        self._learning = threading.Lock()
+        self._learning: dict[str, int] = {}  # the thread that learns
         self._trips: tuple[deque[Trip], ...] = (deque(maxlen=WINDOW + RECENT), deque(maxlen=WINDOW + RECENT))
         self._level = 0
         self._untried = 0
+        self._busy = False
         self._paused_until = 0.0
 
     def note(self, key: Any, local_key: Hashable, entry: Entry) -> None:
         """Put a key into the present burst. ``entry``: its new local copy."""
-        if not self._learning.acquire(blocking=False):
+        # No lock, which a time limit that strikes before the try would leave locked: this is left to the thread it has struck.
+        if self._learning.setdefault("thread", threading.get_ident()) != threading.get_ident() or self._busy:
             return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
         try:
-            burst, known = current_burst(entry.read_at), self.known.get(local_key)
-            if known is None:
-                self.known[local_key] = Known(key, size_of(entry.value), (burst,))
-            elif known.bursts[-1] is burst:
+            self._busy = True
+            burst, known, size = current_burst(entry.read_at), self.known.get(local_key), size_of(entry.value)
+            if known is not None and known.bursts[-1] is burst:
                 return
-            else:
-                known.size, known.bursts = size_of(entry.value), (*known.bursts[1 - BURSTS :], burst)
-            burst.keys.append(local_key)
+            # In this order, which forgets all of it with the burst, wherever a time limit strikes.
             self._bursts[burst] = self._bursts.get(burst, 0) + 1
             self._size += 1
+            burst.keys.append(local_key)
+            self.known[local_key] = Known(key, size, (*(known.bursts if known else ())[1 - BURSTS :], burst))
             while self._size > self._capacity and len(self._bursts) > 1:
                 self._forget(next(iter(self._bursts)))
         except AttributeError:  # the copy was forgotten this moment, and has no value any more
             pass
         finally:
-            self._learning.release()
+            self._busy = False
+            self._learning.clear()
 
     def _forget(self, burst: Burst) -> None:
-        self._size -= self._bursts.pop(burst)
         for local_key in burst.keys:
             known = self.known.get(local_key)
             if known is not None and burst in known.bursts:
                 known.bursts = tuple([other for other in known.bursts if other is not burst])
                 if not known.bursts:
                     del self.known[local_key]
+        self._size -= self._bursts[burst]
+        del self._bursts[burst]
 
     def trip(
         self, asked: Collection[Hashable], index: Mapping[Hashable, Entry], accepts: Callable[[float], bool]
@@ -213,10 +216,7 @@ def _good(trips: list[Trip]) -> bool:
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes ``value`` takes on its way, as the local tier keeps it: more than ``LARGEST_VALUE`` is enough.
-
-    Of what all readers share, a list, say, or an object of any class, that cannot be told: then it is too many.
-    """
+    """About how many bytes an entry's ``value`` takes on its way; too many where that is not known: of shared objects."""
     size, pending = 0, [value]
     while pending and size <= LARGEST_VALUE:
         part = pending.pop()
