@@ -11,6 +11,7 @@ import redis
 from django.core.signals import request_started
 from pymemcache.serde import FLAG_TEXT
 
+from tests.support.bounded import Run
 from tests.support.copies import deadline
 from tests.support.trips import CountingConnection, counting
 from tieredcache import fresh
@@ -392,7 +393,7 @@ def test_what_is_remembered_is_bounded(clock):
         clock.move(1)
         request_started.send(sender=None)
         for key in ("common", f"own {number}"):
-            learned.note(key, key, entry(clock()))
+            learned.note(key, key, entry(clock()), clock())
     assert len(learned.known) <= 40
     assert learned._size <= 40
     assert sum(len(burst.keys) for burst in learned._bursts) <= 40
@@ -410,7 +411,7 @@ def level_after(pages, keys, clock, *, used):
             if trip is not None and used:
                 for _, local_key in trip.keys:
                     trip.proved(local_key, entry(clock()))
-            learned.note(key, key, entry(clock()))
+            learned.note(key, key, entry(clock()), clock())
     return learned._level
 
 
@@ -422,7 +423,7 @@ def test_keys_read_together_by_chance_are_soon_left_alone(clock):
 def test_a_level_that_was_given_up_is_tried_again(clock):
     learned = Prefetch(100, 1000)
     for number in range(40):
-        learned.note(number, number, entry(clock()))
+        learned.note(number, number, entry(clock()), clock())
     request_started.send(sender=None)
     read = False
     for _ in range(3000):
@@ -458,10 +459,20 @@ def test_outside_requests_a_burst_ends_with_a_pause(seconds, together, cache, cl
         clock.move(6)
         cache.get("one")
 
-    thread = threading.Thread(target=contextvars.Context().run, args=[task])
-    thread.start()
-    thread.join()
+    Run(contextvars.Context().run, task).result()
     assert ("two" in brought(cache)) is together
+
+
+@pytest.mark.parametrize(("seconds", "together"), [(0.05, 8), (2, 7)])
+def test_a_copy_that_was_brought_along_is_in_the_burst_of_its_first_read(seconds, together, cache, clock):
+    def task():
+        cache.get(PAGE[0])
+        clock.move(seconds)
+        for key in PAGE[1:]:
+            cache.get(key)
+        return len(prefetch.current_burst(clock()).keys)
+
+    assert Run(contextvars.Context().run, task).result() == together
 
 
 def test_a_thread_that_learns_makes_no_other_wait(cache):

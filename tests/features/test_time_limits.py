@@ -422,7 +422,7 @@ def test_what_is_learned_is_whole_when_a_time_limit_struck_while_it_was_noted():
         request_started.send(sender=None)
         for _ in range(2):
             name = str(next(names))
-            learned.note(name, name, Entry("value", None, 0, 0))
+            learned.note(name, name, Entry("value", None, 0, 0), 0)
 
     def check(where):
         note()

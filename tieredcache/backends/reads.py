@@ -151,7 +151,7 @@ class RemoteReads(RemoteWrites):
             tier.remote_hits += 1
         tier.keep(read, value, ttl)
         if tier.prefetches and read.version is None and (entry := tier.index.get(read.local_key)) is not None:
-            tier.prefetch.note(read.key, read.local_key, entry)
+            tier.prefetch.note(read.key, read.local_key, entry, read.started)
         return value
 
     def _failed(self, reads: list[Read], error: BaseException) -> list[Any]:

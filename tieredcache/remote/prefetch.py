@@ -106,7 +106,7 @@ class Trip:
         self.used += 1
         known = self.prefetch.known.get(local_key)
         if known is not None:
-            self.prefetch.note(known.key, local_key, entry)
+            self.prefetch.note(known.key, local_key, entry, clock())
 
 
 class Prefetch:
@@ -128,14 +128,14 @@ class Prefetch:
         self._busy = False
         self._paused_until = 0.0
 
-    def note(self, key: Any, local_key: Hashable, entry: Entry) -> None:
-        """Put a key into the present burst. ``entry``: its new local copy."""
-        # No lock, which a time limit that strikes before the try would leave locked: this is left to the thread it has struck.
+    def note(self, key: Any, local_key: Hashable, entry: Entry, now: float) -> None:
+        """Put a key that is read ``now`` into the present burst. ``entry``: its local copy."""
+        # No lock: a time limit that strikes before the try would leave it locked. This is left to the thread it has struck.
         if self._learning.setdefault("thread", threading.get_ident()) != threading.get_ident() or self._busy:
             return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
         try:
             self._busy = True
-            burst, known, size = current_burst(entry.read_at), self.known.get(local_key), size_of(entry.value)
+            burst, known, size = current_burst(now), self.known.get(local_key), size_of(entry.value)
             if known is not None and known.bursts[-1] is burst:
                 return
             # In this order, which forgets all of it with the burst, wherever a time limit strikes.
