@@ -68,6 +68,14 @@ def test_keys_read_together_are_refreshed_in_one_trip(cache):
     assert (stats.misses, stats.remote_hits, stats.hits) == (0, 9, 7), "what nobody has asked for is no read"
 
 
+def test_a_copy_that_cannot_be_served_is_not_counted_as_used(cache):
+    """Another thread forgets it this moment."""
+    ask(cache)
+    cache._tier.index[PAGE[3]].kill()
+    cache.get(PAGE[3])
+    assert cache.stats().prefetch_used == 0
+
+
 @pytest.mark.parametrize("kind", BATCHING)
 def test_every_remote_that_reads_many_keys_at_once_brings_them_along(kind, make_cache, clock):
     cache = read_once(make_cache(kind, LOCAL_TIMEOUT=5, JITTER=0), clock)

@@ -88,11 +88,12 @@ class LocalTier(Store[Entry]):
         if accepts(entry.read_at):
             now = clock()
             answer = entry.answer(now)
-            if answer is UNKNOWN and hasattr(entry, "value"):
+            if answer is not UNKNOWN:
+                if entry.trip is not None:
+                    self._prove(local_key, entry)
+            elif hasattr(entry, "value"):
                 self.expired += 1
                 answer = self._while_revalidating(entry, now)
-            elif entry.trip is not None:
-                self._prove(local_key, entry)
         if answer is UNKNOWN:
             self.not_hits += 1
         return answer
