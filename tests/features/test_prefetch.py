@@ -249,6 +249,25 @@ def test_a_neighbour_that_does_not_decode_is_skipped(cache, caplog):
     assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
 
 
+class Key:
+    """A key that is an object, such as a model's instance."""
+
+    name = "object"
+
+    def __str__(self):
+        return str(self.name)
+
+
+def test_a_neighbour_whose_key_is_an_object_is_not_brought_along(cache, clock):
+    """Its code may fail by now; nor is the object kept for this."""
+    key = Key()
+    cache.remote.set(key, 1, timeout=None)
+    page(cache, [PAGE[0], key])
+    clock.move(6)
+    key.name = key
+    assert ask(cache) == "value of key:0"
+
+
 def test_a_neighbour_of_another_type_does_not_fail_the_read(make_cache, clock):
     """django-valkey reads many keys by many commands, of which one fails."""
     cache = read_once(make_cache("django-valkey", LOCAL_TIMEOUT=5, JITTER=0), clock)

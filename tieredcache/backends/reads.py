@@ -150,7 +150,12 @@ class RemoteReads(RemoteWrites):
         else:
             tier.remote_hits += 1
         tier.keep(read, value, ttl)
-        if tier.prefetches and read.version is None and (entry := tier.index.get(read.local_key)) is not None:
+        if (
+            tier.prefetches
+            and read.version is None
+            and type(read.key) is str
+            and (entry := tier.index.get(read.local_key)) is not None
+        ):
             tier.prefetch.note(read.key, read.local_key, entry, read.started)
         return value
 
