@@ -383,6 +383,15 @@ def test_a_trip_brings_no_more_bytes_than_it_may(make_cache, clock, valkey_url):
     assert len(brought(cache)) == prefetch.LARGEST_TRIP // 16_000
 
 
+def test_a_burst_longer_than_the_tier_does_not_push_itself_out(make_cache, clock, valkey_url):
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, MAX_ENTRIES=20)
+    keys = [f"key:{number}" for number in range(50)]
+    cache.remote.set_many(dict.fromkeys(keys, 1), timeout=None)
+    page(cache, keys)
+    page(cache, keys)
+    assert cache.stats().prefetched <= 50
+
+
 @pytest.mark.parametrize(
     ("value", "size"),
     [("x" * 50, 58), (b"x" * 50, 58), (7, 8), (("x" * 50, ("y" * 50,)), 132), (("x" * 20_000,) * 9, 20_016)],

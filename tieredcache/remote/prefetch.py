@@ -116,7 +116,7 @@ class Prefetch:
     """
 
     def __init__(self, limit: int, capacity: int) -> None:
-        self._limit = limit
+        self._limit = min(limit, capacity // 4 + 1)  # not everything else that is in the tier is to make room
         self._capacity = 4 * capacity
         self.known: dict[Hashable, Known] = {}
         self._bursts: dict[Burst, int] = {}  # with the number of keys that this tier has put into it, the oldest first
