@@ -80,7 +80,17 @@ def test_a_copy_that_cannot_be_served_is_not_counted_as_used(cache):
 def test_every_remote_that_reads_many_keys_at_once_brings_them_along(kind, make_cache, clock):
     cache = read_once(make_cache(kind, LOCAL_TIMEOUT=5, JITTER=0), clock)
     assert page(cache) == [f"value of {key}" for key in PAGE]
-    assert cache.stats().prefetch_used == 7
+    tier = cache._tier
+    servers = {tier.has_servers and tier.reader.server(cache.remote, key, None) for key in PAGE}
+    assert cache.stats().prefetch_used == 8 - len(servers)
+
+
+def test_a_read_does_not_wait_for_another_server_than_its_own(make_cache, clock):
+    """It may be down, and a client without a time-out would wait for as long as it is."""
+    cache = read_once(make_cache("django-valkey-cluster", LOCAL_TIMEOUT=5, JITTER=0), clock)
+    ask(cache)
+    server = cache._tier.reader.server
+    assert {server(cache.remote, key, None) for key in brought(cache)} == {server(cache.remote, PAGE[0], None)}
 
 
 @pytest.mark.parametrize("kind", ["locmem", "file"])

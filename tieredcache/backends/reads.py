@@ -110,9 +110,13 @@ class RemoteReads(RemoteWrites):
         tier = self._tier
         # The tenant may be another.
         trip.keys = [pair for pair in trip.keys if pair[0] is pair[1] or self.local_key(pair[0]) == pair[1]]
-        if not trip.keys:
-            return None
         along = [tier.begin(key, None, local_key) for key, local_key in trip.keys]
+        if tier.has_servers:  # no read waits for another server than its own, which may be down
+            servers = {self._server(read) for read in reads}
+            along = [read for read in along if self._server(read) in servers]
+            trip.keys = [(read.key, read.local_key) for read in along]
+        if not along:
+            return None
         keys = [read.key for read in (*reads, *along)]
         try:
             answers = self._reader().get_many(remote, keys, None, asked=len(reads))
