@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import redis
-from django.core.signals import request_started
+from django.core import signals
 from pymemcache.serde import FLAG_TEXT
 
 from tests.support.bounded import Run
@@ -26,7 +26,7 @@ PAGE = [f"key:{number}" for number in range(8)]
 
 def page(cache, keys=PAGE):
     """What one request reads; the values."""
-    request_started.send(sender=None)
+    prefetch.begin_burst()
     return [cache.get(key) for key in keys]
 
 
@@ -113,7 +113,7 @@ def test_no_more_keys_are_brought_along_than_the_option_says(make_cache, clock, 
 
 
 def test_a_read_of_many_keys_brings_their_company_along(cache):
-    request_started.send(sender=None)
+    prefetch.begin_burst()
     cache.get_many(PAGE[:2])
     assert brought(cache) == set(PAGE[2:])
     assert trips(lambda: page(cache)) == 0
@@ -123,10 +123,10 @@ def test_keys_that_are_asked_for_are_none_that_are_brought_along(make_cache, clo
     """They neither count as brought in vain nor take the place of those that are."""
     cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=4), clock)
     for _ in range(100):
-        request_started.send(sender=None)
+        prefetch.begin_burst()
         cache.get_many(PAGE)
         clock.move(6)
-    request_started.send(sender=None)
+    prefetch.begin_burst()
     cache.get_many(PAGE[:4])
     assert brought(cache) == set(PAGE[4:])
 
@@ -138,10 +138,10 @@ def test_async_reads_bring_along_too(make_cache, clock, valkey_url):
     async def reads():
         return [await cache.aget(key) for key in PAGE]
 
-    request_started.send(sender=None)
+    prefetch.begin_burst()
     asyncio.run(reads())
     clock.move(6)
-    request_started.send(sender=None)
+    prefetch.begin_burst()
     assert trips(lambda: asyncio.run(reads())) == 1
 
 
@@ -437,7 +437,7 @@ def test_what_is_remembered_is_bounded(clock):
     learned = Prefetch(100, 10)
     for number in range(1000):
         clock.move(1)
-        request_started.send(sender=None)
+        prefetch.begin_burst()
         for key in ("common", f"own {number}"):
             learned.note(key, key, entry(clock()), clock())
     assert len(learned.known) <= 40
@@ -451,7 +451,7 @@ def level_after(pages, keys, clock, *, used):
     learned, draw = Prefetch(100, 10_000), random.Random(1)
     for _ in range(pages):
         clock.move(1)
-        request_started.send(sender=None)
+        prefetch.begin_burst()
         for key in draw.sample(range(keys), 10):
             trip = learned.trip([key], {}, lambda read_at: True)
             if trip is not None and used:
@@ -470,19 +470,23 @@ def test_a_level_that_was_given_up_is_tried_again(clock):
     learned = Prefetch(100, 1000)
     for number in range(40):
         learned.note(number, number, entry(clock()), clock())
-    request_started.send(sender=None)
+    prefetch.begin_burst()
     read = False
     for _ in range(3000):
         clock.move(1)
         trip = learned.trip([0], {}, lambda read_at: True)
         if trip is not None and read:
             trip.used += len(trip.keys)
-        read = read or learned._level == prefetch.NOTHING
+        read = read or learned._level > 0
     assert read, "it has given up"
     assert learned._level == 0
 
 
 # --- bursts ---
+
+
+def test_a_burst_begins_with_each_request():
+    assert prefetch.begin_burst in [receiver() for _, receiver, *_ in signals.request_started.receivers]
 
 
 def test_a_burst_ends_with_the_request(cache, clock):
