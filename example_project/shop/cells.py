@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.cache import caches
 from django.db import transaction
 
 from example_project.geo.models import Country, Currency, Subdivision
 from example_project.shop.models import Flag, Price
+from tieredcache import caches
 from tieredcache.lookups import LookupTable
 
 if TYPE_CHECKING:

@@ -169,13 +169,14 @@ CORE = {
     "config": {"local", "remote"},
     "middleware": {"freshness", "config", "clock"},
     "backends": {"local", "remote", "config", "freshness", "clock"},
-    "": {"local", "remote", "freshness"},
+    "handlers": {"backends"},
+    "": {"handlers", "local", "remote", "freshness"},
 }
 AROUND = {"apps", "checks", "lookups", "management", "metrics"}
 # The core's names for its surroundings: what its packages export, and a name each of two modules.
 PUBLIC = {
     "clock": {"clock"},
-    "": {"RemoteOutage", "Stats", "fresh"},
+    "": {"RemoteOutage", "Stats", "cache", "caches", "fresh"},
     "backends": {"LRUCache", "TieredCache"},
     "config": {
         *("EXCLUDED", "Excluded", "LRUOptions", "Mistake", "TieredOptions"),

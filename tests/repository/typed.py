@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from opentelemetry.metrics import MeterProvider
 from prometheus_client import CollectorRegistry
 
+import tieredcache
 from tieredcache import RemoteOutage, Stats, fresh
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.lookups import LookupTable
@@ -82,6 +83,18 @@ def calls(cache: TieredCache | LRUCache) -> None:
     cache.clear()
     cache.close()
     assert_type(cache.stats(), Stats)
+
+
+def handlers() -> Stats:
+    """The default cache is taken for a ``TieredCache``; others are what Django gives."""
+    assert_type(tieredcache.cache, TieredCache)
+    assert_type(tieredcache.cache.get("key"), Any)
+    assert_type(tieredcache.caches["local"], BaseCache)
+    assert_type("local" in tieredcache.caches, bool)
+    assert_type(list(tieredcache.caches), list[str])
+    assert_type(tieredcache.caches.all(initialized_only=True), list[BaseCache])
+    tieredcache.caches.close_all()
+    return tieredcache.cache.stats()
 
 
 async def acalls(cache: TieredCache | LRUCache) -> None:

@@ -120,3 +120,8 @@ def assert_no_worse(tier, alone, *, margin):
     report = f"through the tier {tier}; alone {alone}"
     print(report)
     assert tier.lost <= alone.lost * tier.reads / alone.reads + margin * tier.reads, report
+
+
+def in_new_thread(function, *args):
+    """What ``function`` returns in a thread that has no cache instances yet, as each of runserver's requests is."""
+    return in_threads(1, lambda _: function(*args))[0]

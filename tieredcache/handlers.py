@@ -1,0 +1,105 @@
+"""``cache`` and ``caches``: Django's pair, without its look-up of a backend for each call.
+
+Django makes a backend for each thread and task, and looks it up for each call, which takes several times as long as a hit.
+One backend of ours may serve them all: what it keeps is the process's, and its remote is looked up by whoever reads. So of
+an alias of ours everybody is given the same backend here, until ``CACHES`` changes. Of all other aliases Django's handler
+is asked; and of a subclass of ours, which may keep what belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from django.core.cache import DEFAULT_CACHE_ALIAS
+from django.core.cache import caches as django_caches
+from django.core.cache.backends.base import BaseCache
+from django.core.signals import setting_changed
+from django.utils.connection import ConnectionProxy
+
+from tieredcache.backends import LRUCache, TieredCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+METHODS: Final = frozenset(name for name, value in vars(BaseCache).items() if name[0] != "_" and callable(value))
+
+
+class SharedCaches:
+    """The backends by alias, as ``django.core.cache.caches``; one of ours is the same for all threads and tasks."""
+
+    def __init__(self) -> None:
+        self._shared: dict[str, BaseCache] = {}
+
+    def __getitem__(self, alias: str) -> BaseCache:
+        try:
+            return self._shared[alias]
+        except KeyError:
+            return self._find(alias)
+
+    def _find(self, alias: str) -> BaseCache:
+        shared = self._shared  # noted first: where CACHES changes meanwhile, this is not used any more
+        backend = django_caches[alias]
+        if type(backend) not in {TieredCache, LRUCache}:
+            return backend
+        return shared.setdefault(alias, django_caches.create_connection(alias))
+
+    def __setitem__(self, alias: str, backend: BaseCache) -> None:
+        self.reset()
+        django_caches[alias] = backend
+
+    def __delitem__(self, alias: str) -> None:
+        self.reset()
+        del django_caches[alias]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(django_caches)
+
+    def all(self, initialized_only: bool = False) -> list[BaseCache]:
+        """The backends of all aliases, or of those that this thread has looked up by Django's handler."""
+        return django_caches.all(initialized_only)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(django_caches, name)
+
+    def reset(self, *, setting: str = "CACHES", **_: Any) -> None:
+        """Ask Django for each backend again."""
+        if setting == "CACHES":
+            self._shared = {}
+            _default.unbind()
+
+
+class SharedCache(ConnectionProxy):  # type: ignore[type-arg]  # where it runs it has none
+    """The default cache, as ``django.core.cache.cache``; of a shared backend it keeps the bound methods that were used."""
+
+    # An attribute of __dict__ would take longer to find, by half of a hit on Python 3.13, beside a __getattr__.
+    __slots__ = tuple(METHODS)
+
+    def __getattr__(self, name: str) -> Any:
+        shared = caches._shared  # noqa: SLF001 - as in _find()
+        backend = caches[DEFAULT_CACHE_ALIAS]
+        attribute = getattr(backend, name)
+        if name in METHODS and shared.get(DEFAULT_CACHE_ALIAS) is backend:
+            object.__setattr__(self, name, attribute)
+            if caches._shared is not shared:  # noqa: SLF001 - CACHES has changed meanwhile
+                self.unbind()
+        return attribute
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A method that is replaced, by a mock, say, is replaced for everybody who calls it here.
+        object.__setattr__(self, name, value) if name in METHODS else super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name) if name in METHODS else super().__delattr__(name)
+
+    def unbind(self) -> None:
+        """Forget the bound methods."""
+        for name in METHODS:
+            with suppress(AttributeError):
+                object.__delattr__(self, name)
+
+
+caches: Final = SharedCaches()
+_default: Final = SharedCache(cast("Any", caches), DEFAULT_CACHE_ALIAS)
+cache: Final = cast("TieredCache", _default)
+setting_changed.connect(caches.reset)
