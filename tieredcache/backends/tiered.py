@@ -171,12 +171,9 @@ class TieredCache(RemoteReads):
         reads: dict[Hashable, Read] = {}
         for key in keys:
             local_key = self.local_key(key, version)
-            asked = reads.get(local_key)
-            if asked is not None and type(asked.key) is type(key):
-                continue  # the same key once more
-            value = UNKNOWN if asked is not None else self._tier.serve(local_key, accepts)
+            value = UNKNOWN if local_key in reads else self._tier.serve(local_key, accepts)
             plan.append((key, local_key, value))
-            if value is UNKNOWN and asked is None:
+            if value is UNKNOWN and local_key not in reads:
                 reads[local_key] = self._tier.begin(key, version, local_key)
         return plan, reads
 
