@@ -140,12 +140,12 @@ def break_(what: str | None) -> None:
 
     keep = LocalTier.keep
 
-    def broken(tier: LocalTier, read: Any, value: Any, ttl: float | None) -> Any:
+    def broken(tier: LocalTier, read: Any, value: Any, ttl: float | None, trip: Any = None) -> Any:
         if what == "clock":  # it starts after the read
             read.started = monotonic()
         elif what == "mark":  # whatever was forgotten meanwhile
             read.mark = tier.marks[hash(read.local_key) % MARKS]
-        return keep(tier, read, value, None if what == "ttl" else ttl)
+        return keep(tier, read, value, None if what == "ttl" else ttl, trip)
 
     if what:
         LocalTier.keep = broken  # type: ignore[method-assign]

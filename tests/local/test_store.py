@@ -225,7 +225,7 @@ def test_public_names():
     import tieredcache
     from tieredcache import backends
 
-    assert tieredcache.__all__ == ["RemoteOutage", "Stats", "fresh"]
+    assert tieredcache.__all__ == ["RemoteOutage", "Stats", "cache", "caches", "fresh"]
     assert backends.__all__ == ["LRUCache", "TieredCache"]
     assert LRU.rpartition(".")[2] in backends.__all__
     assert TIERED.rpartition(".")[2] in backends.__all__

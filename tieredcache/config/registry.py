@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
 
@@ -85,12 +86,17 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
     """Drop the tiers: the same alias may now lead to another server. Backends that code still holds keep their tier.
 
     Emptied, because contexts go on referring to the backends of settings that are over: their variables outlive ``caches``.
+    Those whose settings are still the very same objects stay: a test that has changed these in place, believing that they
+    are the remote's, does not find them refused.
     """
     if setting == "CACHES":
-        for tier in list(_tiers.values()):
+        now: Any = settings.CACHES
+        options = {id(config.get("OPTIONS")) for config in now.values()}
+        for name, tier in list(_tiers.items()):
             tier.forget_all()
             tier.reader = None  # it is asked for again, and with it the prefix
-        _tiers.clear()
+            if id(tier.given) not in options or now.get(tier.remote_alias) is not tier.remote_settings:
+                _tiers.pop(name, None)
 
 
 setting_changed.connect(_settings_changed)
