@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from django.core.cache import caches
-from django.core.signals import request_started
 
 import tieredcache
 from tests.support.bounded import Run
@@ -21,7 +20,7 @@ from tieredcache import fresh, freshness
 from tieredcache.local import inflight
 from tieredcache.local.entries import Entry
 from tieredcache.lookups import LookupTable
-from tieredcache.remote.prefetch import Prefetch
+from tieredcache.remote.prefetch import Prefetch, begin_burst
 
 PACKAGE = str(Path(tieredcache.__file__).parent)
 STDLIB = str(Path(threading.__file__).parent)
@@ -419,7 +418,7 @@ def test_what_is_learned_is_whole_when_a_time_limit_struck_while_it_was_noted():
     learned, names = Prefetch(limit=100, capacity=1), itertools.count()
 
     def note():
-        request_started.send(sender=None)
+        begin_burst()
         for _ in range(2):
             name = str(next(names))
             learned.note(name, name, Entry("value", None, 0, 0), 0)

@@ -91,7 +91,7 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
     """
     if setting == "CACHES":
         now: Any = settings.CACHES
-        options = {id(config.get("OPTIONS")) for config in now.values()}
+        options = {id(config.get("OPTIONS")) for config in now.values() if isinstance(config, dict)}
         for name, tier in list(_tiers.items()):
             tier.forget_all()
             tier.reader = None  # it is asked for again, and with it the prefix
