@@ -262,7 +262,7 @@ def read_lru_options(backend: type, location: Any, params: Mapping[str, Any]) ->
 
 def _check_copies(backend: type, store: Any, copies: bool) -> None:
     for alias, config in caches.settings.items():
-        others = config.get("OPTIONS")
+        others = config.get("OPTIONS") if isinstance(config, Mapping) else None
         other = others.get("COPY_VALUES", False) if isinstance(others, Mapping) else False
         if other is (not copies) and store_name(*given(alias)) == store:
             with suppress(ImportError, KeyError, TypeError):  # Django says so when that alias is used
