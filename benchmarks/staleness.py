@@ -278,7 +278,7 @@ def await_reads(board: Board, slot: int, more_than: int) -> None:
     while board.counts[slot * 5] <= more_than:
         if monotonic() > deadline:
             raise RuntimeError(f"process {slot} has not read for {START} s")
-        time.sleep(0.01)  # the shared memory that the processes count in cannot be waited for
+        time.sleep(0.01)  # the readers count without a lock, and are not to tell anybody: that would slow what is measured
 
 
 def histogram(board: Board) -> str:

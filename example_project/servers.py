@@ -38,6 +38,8 @@ def launch(command: list[str], port: int, *, seconds: float = 10, environment: M
 
     In a session of its own, so that Ctrl-C reaches only this process, which then stops the server, and all of its workers.
     """
+    if _answers(port):  # else its answers would be taken for those of the one that is started
+        raise RuntimeError(f"{command[0]} did not start on port {port}: another server answers there")
     with tempfile.TemporaryFile() as output:
         process = None
         try:
@@ -103,8 +105,7 @@ def _awaited(process: Server, port: int, seconds: float) -> bool:
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
             return False
-        time.sleep(0.02)  # a server has no way to say that it listens: it is asked again
-    time.sleep(0.02)  # it may be another server that answers: one that finds its port taken ends, within this time
+        time.sleep(0.02)  # an answer is all that every kind of server gives when it listens: it is asked again
     return process.poll() is None
 
 

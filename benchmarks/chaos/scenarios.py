@@ -316,7 +316,7 @@ def await_(condition: Any, problem: str, seconds: float = 30) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(problem)
-        time.sleep(0.05)  # Sentinel has no command that waits for an election: it is asked again
+        time.sleep(0.05)  # many kinds of server are waited for, and what they all do is answer when they are asked again
 
 
 ALL: tuple[type[Scenario], ...] = (

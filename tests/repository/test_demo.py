@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from example_project import servers
+from tests.support import servers as support
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +95,10 @@ def test_a_signal_amid_the_start_of_a_server_leaves_none(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         servers.launch([sys.executable, "-c", "import time; time.sleep(60)"], servers.free_port())
     assert started[0].returncode is not None
+
+
+@pytest.mark.parametrize("module", [servers, support])
+def test_a_server_is_not_started_on_a_port_that_another_one_has(module):
+    """Its answers would be taken for those of the new one: here of one that does not even listen."""
+    with socket.create_server((module.HOST, 0)) as other, pytest.raises(RuntimeError, match="another server answers there"):
+        module.launch([sys.executable, "-c", "import time; time.sleep(60)"], other.getsockname()[1])

@@ -50,6 +50,8 @@ def launch(command: list[str], port: int, *, seconds: float = 10, environment: M
 
     In a session of its own, so that Ctrl-C reaches only this process, which then stops the server, and all of its workers.
     """
+    if _answers(port):  # else its answers would be taken for those of the one that is started
+        raise RuntimeError(f"{command[0]} did not start on port {port}: another server answers there")
     with tempfile.TemporaryFile() as output:
         process = None
         try:
@@ -92,8 +94,7 @@ def _awaited(process: Server, port: int, seconds: float) -> bool:
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
             return False
-        time.sleep(0.02)  # until the server listens; it does not tell
-    time.sleep(0.02)  # where another one listens there, this one ends now
+        time.sleep(0.02)  # an answer is all that every kind of server gives when it listens: it is asked again
     return process.poll() is None
 
 
