@@ -37,7 +37,8 @@ def gunicorn(environment: dict[str, str], port: int | None = None) -> Iterator[i
     port = port or servers.free_port()
     command = [sys.executable, "-m", "gunicorn", "example_project.wsgi", "--bind", f"{servers.HOST}:{port}"]
     command += ["--workers", str(WORKERS), "--log-level", "warning", "--chdir", str(PROJECT), "--no-control-socket"]
-    with servers.running(command, port, seconds=30, environment=os.environ | environment):
+    command += ["--timeout", "120"]  # a machine that has stopped for a while is no worker that hangs
+    with servers.running(command, port, seconds=30, environment=os.environ | environment, heard=True):
         yield port
 
 

@@ -33,10 +33,13 @@ def free_port() -> int:
             return port
 
 
-def launch(command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None) -> Server:
+def launch(
+    command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None, heard: bool = False
+) -> Server:
     """Start ``command``, a server on ``port``, and wait until it answers; raises ``RuntimeError`` where it does not.
 
-    In a session of its own, so that Ctrl-C reaches only this process, which then stops the server, and all of its workers.
+    ``heard``: what it writes to stderr goes to ours. In a session of its own, so that Ctrl-C reaches only this process, which
+    then stops the server, and all of its workers.
     """
     if _answers(port):  # else its answers would be taken for those of the one that is started
         raise RuntimeError(f"{command[0]} did not start on port {port}: another server answers there")
@@ -46,7 +49,12 @@ def launch(command: list[str], port: int, *, seconds: float = 10, environment: M
             # A signal that broke in here would leave a process that nobody knows of.
             with _signals_deferred():
                 process = Server(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=None if heard else output,
+                    env=environment,
+                    start_new_session=True,
                 )
             if not _awaited(process, port, seconds):
                 output.seek(0)
@@ -131,10 +139,10 @@ def stop_all() -> None:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None
+    command: list[str], port: int, *, seconds: float = 10, environment: Mapping[str, str] | None = None, heard: bool = False
 ) -> Iterator[int]:
     """Run ``command``, a server on ``port``, until the block ends; yields the port once it answers."""
-    process = launch(command, port, seconds=seconds, environment=environment)
+    process = launch(command, port, seconds=seconds, environment=environment, heard=heard)
     try:
         yield port
     finally:

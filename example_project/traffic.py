@@ -46,7 +46,8 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6, host: str = 
         try:
             while not problems:
                 begin = time.monotonic()
-                connection = http.client.HTTPConnection(host, port, timeout=30)
+                # Longer than gunicorn's own limit: its log then tells of the worker that it has ended.
+                connection = http.client.HTTPConnection(host, port, timeout=150)
                 connection.request("GET", f"/{draw.randrange(pages)}/")
                 response = connection.getresponse()
                 response.read()
