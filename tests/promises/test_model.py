@@ -252,10 +252,11 @@ class FailingMachine(TieredMachine):
             got = self.cache.get_or_set(key, lambda: computed.append(value) or value, None)
 
         self.reading(read)
-        if got is ABSENT:
-            return
+        # Before anything else: an absence that was remembered may have been added to, and only the read after that failed.
         if self.held(key, None) is ABSENT and self.remote_holds(key) is not ABSENT:
             self.now_holds(key, None, value, own=True)
+        if got is ABSENT:
+            return
         self.bound()
         if self.outage and computed:
             assert (type(got), got) == (type(value), value)
