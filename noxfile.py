@@ -116,7 +116,7 @@ def tests(session: nox.Session, django: str, client: str) -> None:
     """The suite, or what of it has to do with Django and the client. Arguments after ``--`` are pytest's.
 
     Of two ``-m`` the last one counts. Four files at a time: the tests wait for servers, workers and time-outs for more than
-    half of their time.
+    half of their time. Those marked ``slow`` start whole sites, and have time limits of their own: two at a time.
     """
     python = str(session.python)
     wheel = f"django-tieredcache[redis] @ {built('.whl').as_uri()}"
@@ -124,11 +124,17 @@ def tests(session: nox.Session, django: str, client: str) -> None:
     session.chdir(without_package(session))
     session.run("python", "-c", "import tieredcache; assert 'site-packages' in tieredcache.__file__, tieredcache.__file__")
     end = tags(python, django, client)
-    chosen = ["-m", OLDEST if "oldest" in end else NOT_OF_THE_WHEEL if end else BETWEEN]
+    chosen = OLDEST if "oldest" in end else NOT_OF_THE_WHEEL if end else BETWEEN
     ignored = [] if end else [f"--ignore=tests/{name}" for name in APART]
-    four = ["--numprocesses=4", "--dist=loadfile"]
-    # Not --quiet: that hides the line with the seed.
-    session.run("python", "-X", "dev", "-m", "pytest", *four, *chosen, *ignored, *session.posargs)
+    runs = [(4, f"{chosen} and not slow")]
+    if end and "-m" not in session.posargs:
+        runs.append((2, f"{chosen} and slow"))
+    for workers, marks in runs:
+        # Not --quiet: that hides the line with the seed.
+        spread = [f"--numprocesses={workers}", "--dist=loadfile"]
+        command = ["python", "-X", "dev", "-m", "pytest", *spread, "-m", marks, *ignored, *session.posargs]
+        # 5: what the arguments choose is in the other run.
+        session.run(*command, success_codes=[0, 5] if session.posargs else [0])
 
 
 @nox.session(python=[*PYTHONS, "3.13t", "3.14t"])
