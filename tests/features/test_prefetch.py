@@ -191,6 +191,7 @@ def test_a_write_during_the_trip_is_not_undone(cache, monkeypatch):
 
     monkeypatch.setattr(reader, "get_many", overtaken)
     ask(cache)
+    assert cache.stats().prefetched == 6, "that copy was not kept"
     assert cache.get(PAGE[3]) == "newer"
 
 

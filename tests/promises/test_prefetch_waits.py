@@ -62,4 +62,4 @@ def test_a_reader_waits_for_two_time_outs_at_most_when_its_trip_would_bring_othe
     assert tier.lost <= alone.lost == READERS
     assert first <= 2 * without + CHANCE
     _, then = read_in_an_outage(process, TIER, way)
-    assert then <= without + CHANCE, "nothing is brought along for a while, and so it is one time-out"
+    assert then <= without + CHANCE, "while the remote fails, each key is asked for alone"

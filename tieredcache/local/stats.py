@@ -32,7 +32,7 @@ class Stats:
     """Remote answers that were not kept: the key's local timeout is 0, the value cannot be pickled or decoded, the remote
     entry was about to expire, or a write came in between."""
     prefetched: int = 0
-    """Remote answers that were brought along with another key."""
+    """Remote answers that were brought along with another key, and kept."""
     prefetch_used: int = 0
     """Of these, those that were read later."""
     entries: int = 0
