@@ -11,12 +11,12 @@ HERE = PATH="$(abspath $(BIN)):$$PATH"
 # The package without its extras, as most type checkers find it; with the types of Django, which has none of its own.
 BARE = $(VENV)/bare
 
-.PHONY: demo serve test test-slow test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
+.PHONY: demo serve test test-alone test-slow test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
-demo: $(READY)-demo  ## the three ways to read, side by side, on a real server
+demo: $(READY)-demo  ## the four ways to read, side by side, on a real server
 	$(BIN)/python -m example_project.demo $(ARGS)
 
 serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
@@ -28,6 +28,9 @@ SLOW_WORKERS = --dist loadfile --tx "2*popen//python=$(BIN)/python -X dev"
 
 test: $(READY)-test  ## the suite without what takes long, with branch coverage; four minutes
 	$(BIN)/python -X dev -m pytest $(WORKERS) -m "not slow" --cov --cov-report=term $(ARGS)
+
+test-alone: $(READY)-test  ## every promise with PREFETCH off, each key for itself; two minutes
+	$(BIN)/python -X dev -m pytest $(WORKERS) -m "not slow" --prefetch 0 tests/promises tests/backends $(ARGS)
 
 test-slow: $(READY)-test  ## the rest of the suite: whole sites, other packages' suites, the documentation's commands
 	$(BIN)/python -X dev -m pytest $(SLOW_WORKERS) -m slow $(ARGS)

@@ -31,12 +31,13 @@ MIDDLEWARE: list[str] = []
 CACHES = {
     "remote": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": os.environ["BENCH_URL"], "TIMEOUT": 3600},
     **{
-        f"tiered{seconds}": {
+        f"{name}{seconds}": {
             "BACKEND": "tieredcache.backends.TieredCache",
             "LOCATION": "remote",
-            "OPTIONS": {"LOCAL_TIMEOUT": seconds},
+            "OPTIONS": {"LOCAL_TIMEOUT": seconds, **options},
         }
         for seconds in (1, 5, 60)
+        for name, options in (("tiered", {}), ("without", {"PREFETCH": 0}))
     },
 }
 

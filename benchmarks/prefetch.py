@@ -2,12 +2,14 @@
 
 A remote some way off, one worker, ``LOCAL_TIMEOUT`` 5. Each page is served by each candidate in turn, and what it takes is
 real; the time between two pages is not waited for: the clock is moved. "trips" counts the round trips, "commands" what the
-server executes. With ``--save``, the figures and a picture go to ``docs/prefetch.md``.
+server executes. With ``--save``, the figures and a picture go to ``docs/prefetch.md``, with those of two other distances,
+which take four minutes more.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import heapq
 import itertools
 import random
@@ -15,22 +17,22 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from benchmarks import delay
+from benchmarks.prefetch_page import save
 from tests.support import servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-PAGE = Path(__file__).parents[1] / "docs" / "prefetch.md"
-BEGIN, END = "<!-- figures: python -m benchmarks.prefetch --save -->", "<!-- end of figures -->"
 KEYS = 1000
 LOOKUPS = 200
 SECONDS = 60  # that are measured, by the clock that is moved
+FEWER_SECONDS = 20  # at the other distances
+DELAY, OTHER_DELAYS = 0.5, (0.1, 2)  # milliseconds there and back
 CANDIDATES = ("without", "with", "by hand", "django-redis")
 COMMANDS = ("get", "mget", "pttl", "evalsha")
 
@@ -118,6 +120,13 @@ class Trips:
         return call
 
 
+@functools.cache
+def counted() -> Trips:
+    """The count, which begins once."""
+    return Trips()
+
+
+@functools.cache
 def move_clock() -> Callable[[float], None]:
     """Give the package a clock that can be moved."""
     moved = [0.0]
@@ -144,15 +153,17 @@ def served(name: str, cache: Any, keys: list[str]) -> None:
             get(key)
 
 
-def measure(workload: Workload, server: redis.Redis, trips: Trips, move: Callable[[float], None]) -> dict[str, Any]:
-    """All candidates on the same pages."""
+def measure(
+    workload: Workload, server: redis.Redis, trips: Trips, move: Callable[[float], None], span: float
+) -> dict[str, Any]:
+    """All candidates on the same pages; ``span``: seconds that are measured."""
     from django.core.cache import caches
 
     for name in ("without", "with", "by hand"):
         caches[name].local.clear()
         caches[name]._tier.after_fork()  # noqa: SLF001 - it has learned nothing
     draw = random.Random(1)
-    learned, pages, clock = int(workload.learning * workload.rate), int(SECONDS * workload.rate), 0.0
+    learned, pages, clock = int(workload.learning * workload.rate), int(span * workload.rate), 0.0
     seconds: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     sums = {name: [0, 0] for name in CANDIDATES}
     for number in range(learned + pages):
@@ -208,77 +219,57 @@ def judged(workload: Workload, found: dict[str, Any]) -> list[str]:
     return [f"  {'holds' if holds else 'MISSED'}  {line}" for line, holds in lines]
 
 
-def save(results: list[dict[str, Any]]) -> None:
-    """Write the table and draw the picture."""
-    import matplotlib as mpl
+def run(url: str, delay_ms: float, only: str, span: float) -> Iterator[tuple[Workload, dict[str, Any]]]:
+    """Each workload with its figures, of a server that is so far away."""
+    from django.core.cache import caches
+    from django.test import override_settings
 
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "tieredcache"
-    from matplotlib import pyplot
+    with delay.behind(url, delay_ms / 1000) as far, override_settings(CACHES=settings(far)):
+        server = redis.Redis.from_url(f"{url}/1")
+        caches["django-redis"].set_many({f"key:{key}": "x" * 100 for key in range(5000)}, timeout=None)
+        for name in ("without", "with", "by hand"):
+            caches[name].get("key:0")
+        trips, move = counted(), move_clock()
+        for workload in WORKLOADS:
+            if only in workload.name:
+                yield workload, measure(workload, server, trips, move, span)
 
-    head = ["", "trips a page", "mean, ms", "commands a page", "by hand: trips, ms", "django-redis alone: ms"]
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for found in results:
-        ours, without, by_hand, remote = (
-            found["candidates"][name] for name in ("with", "without", "by hand", "django-redis")
-        )
-        changes = [f"{without[figure]:.1f} → {ours[figure]:.1f}" for figure in ("trips", "mean", "commands")]
-        rows.append([found["name"], *changes, f"{by_hand['trips']:.1f}, {by_hand['mean']:.1f}", f"{remote['mean']:.0f}"])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    text = PAGE.read_text()
-    PAGE.write_text(f"{text.partition(BEGIN)[0]}{BEGIN}\n\n{table}\n\n{END}{text.partition(END)[2]}")
 
-    figure, axes = pyplot.subplots(figsize=(9, 3.4))
-    places = range(len(results))
-    for name, shift, colour in (("without", 0.2, "#c9cdd3"), ("with", -0.2, "#0b6e4f")):
-        trips = [found["candidates"][name]["trips"] for found in results]
-        bars = axes.barh([place + shift for place in places], trips, 0.38, color=colour, label=f"{name} PREFETCH")
-        axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=3)
-    axes.set_yticks(places, [found["name"] for found in results], fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("round trips a page of 200 look-ups", fontsize=8)
-    axes.tick_params(axis="x", labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(fontsize=8, frameon=False)
-    figure.tight_layout()
-    figure.savefig(PAGE.with_suffix(".svg"), metadata={"Date": None}, facecolor="white")
+def shown(workload: Workload, found: dict[str, Any]) -> None:
+    """Print the figures."""
+    print(workload.name)
+    for name, figures in found["candidates"].items():
+        print(f"  {name:13}" + "  ".join(f"{key} {value:7}" for key, value in figures.items()), flush=True)
 
 
 def main() -> int:
     """Print the figures; 1 where a promise is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--delay", type=float, default=0.5, help="milliseconds there and back")
+    parser.add_argument("--delay", type=float, default=DELAY, help="milliseconds there and back")
     parser.add_argument("--only", default="", help="a part of the workload's name")
     parser.add_argument("--save", action="store_true")
     arguments = parser.parse_args()
-    with servers.valkey() as url, delay.behind(url, arguments.delay / 1000) as far:
-        import django
-        from django.conf import settings as configured
+    import django
+    from django.conf import settings as configured
 
-        configured.configure(CACHES=settings(far))
-        django.setup()
-        from django.core.cache import caches
-
-        server = redis.Redis.from_url(f"{url}/1")
-        direct = caches["django-redis"]
-        direct.set_many({f"key:{key}": "x" * 100 for key in range(5000)}, timeout=None)
-        for name in ("without", "with", "by hand"):
-            caches[name].get("key:0")
-        trips, move, results, missed = Trips(), move_clock(), [], 0
-        for workload in WORKLOADS:
-            if arguments.only not in workload.name:
-                continue
-            found = measure(workload, server, trips, move)
+    configured.configure()
+    django.setup()
+    results, others, missed = [], {}, 0
+    with servers.valkey() as url:
+        for workload, found in run(url, arguments.delay, arguments.only, SECONDS):
             results.append(found)
-            print(workload.name)
-            for name, figures in found["candidates"].items():
-                print(f"  {name:13}" + "  ".join(f"{key} {value:7}" for key, value in figures.items()))
+            shown(workload, found)
             lines = judged(workload, found)
             missed += sum("MISSED" in line for line in lines)
             print("\n".join(lines), flush=True)
+        for far in OTHER_DELAYS if arguments.save else ():
+            print(f"{far:g} ms away")
+            others[far] = []
+            for workload, found in run(url, far, arguments.only, FEWER_SECONDS):
+                others[far].append(found)
+                shown(workload, found)
     if arguments.save:
-        save(results)
+        save(results, others, FEWER_SECONDS)
     return int(missed > 0)
 
 

@@ -37,6 +37,12 @@ def rows(head: list[str], body: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def write(page: Path, command: str, figures: str) -> None:
+    """Put what ``command`` has found between its markers on ``page``."""
+    before, begin, rest = page.read_text().partition(f"<!-- figures: {command} -->")
+    page.write_text(f"{before}{begin}\n\n{figures}\n\n{END}{rest.partition(END)[2]}")
+
+
 def microseconds(nanoseconds: float) -> str:
     """To three digits, as a person would say it."""
     value = nanoseconds / 1000

@@ -1,5 +1,7 @@
 """``make demo``: the shop's price list read from the database, from the remote cache, and through both tiers, side by side.
 
+Through both tiers in two ways: each key for itself, and together with those that were read together before.
+
 Real tables in SQLite, a real Valkey server (or the one that REDIS_URL names), gunicorn with four workers, real requests.
 ``make serve`` starts the same and keeps it running, to be looked at.
 """
@@ -26,17 +28,23 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 WORKERS = 4
-NAMES = {"database": "database only", "remote": "remote cache only", "tiered": "tiered"}
+NAMES = {
+    "database": "database only",
+    "remote": "remote cache only",
+    "alone": "tiered, PREFETCH 0",
+    "tiered": "tiered",
+}
+MODES = {name: {"DEMO_MODE": name} for name in NAMES} | {"alone": {"DEMO_MODE": "tiered", "DEMO_PREFETCH": "0"}}
 # Each is one round trip: PTTL, which the tier sends along with a GET, is none of its own.
 TRIPS = ("get", "mget", "set")
 
 
 @contextlib.contextmanager
-def gunicorn(environment: dict[str, str], port: int | None = None) -> Iterator[int]:
+def gunicorn(environment: dict[str, str], port: int | None = None, workers: int = WORKERS) -> Iterator[int]:
     """Gunicorn with the shop; yields its port."""
     port = port or servers.free_port()
     command = [sys.executable, "-m", "gunicorn", "example_project.wsgi", "--bind", f"{servers.HOST}:{port}"]
-    command += ["--workers", str(WORKERS), "--log-level", "warning", "--chdir", str(PROJECT), "--no-control-socket"]
+    command += ["--workers", str(workers), "--log-level", "warning", "--chdir", str(PROJECT), "--no-control-socket"]
     command += ["--timeout", "120"]  # a machine that has stopped for a while is no worker that hangs
     with servers.running(command, port, seconds=30, environment=os.environ | environment, heard=True):
         yield port
@@ -55,7 +63,7 @@ def measure(mode: str, environment: dict[str, str], server: redis.Redis, seconds
     from example_project.shop.views import PAGES
 
     say(f"{NAMES[mode]}: starting {WORKERS} workers, warming up for {seconds / 2:g} s ...")
-    with gunicorn(environment | {"DEMO_MODE": mode}) as port:
+    with gunicorn(environment | MODES[mode]) as port:
         before = traffic.ask(port, PAGES, seconds / 2)
         say(f"{NAMES[mode]}: measuring for {seconds:g} s ...")
         counted = trips(server)
@@ -64,7 +72,7 @@ def measure(mode: str, environment: dict[str, str], server: redis.Redis, seconds
     ratio = "-"
     if mode == "remote":
         ratio = f"{found / (found + missed):.1%} remote"
-    elif mode == "tiered":
+    elif measured.workers:
         reads = [0, 0, 0]
         for worker, counts in measured.workers.items():
             earlier = before.workers.get(worker, (0, 0, 0))
@@ -123,7 +131,7 @@ def prepare(stack: contextlib.ExitStack) -> dict[str, str]:
 
 
 def compare(stack: contextlib.ExitStack, seconds: float) -> None:
-    """The three ways, one after the other."""
+    """The ways, one after the other."""
     started = time.monotonic()
     environment = prepare(stack)
     from django.core.cache import caches
@@ -163,9 +171,9 @@ def stop(*_: object) -> NoReturn:
 
 def main() -> int:
     """Run the demo; 130 where it was interrupted."""
-    parser = argparse.ArgumentParser(description="The same page read three ways, side by side; or kept running.")
+    parser = argparse.ArgumentParser(description="The same page read in four ways, side by side; or kept running.")
     parser.add_argument("--serve", type=int, metavar="PORT", help="keep the shop running there")
-    parser.add_argument("--seconds", type=float, default=8, help="how long to measure each of the three (default: 8)")
+    parser.add_argument("--seconds", type=float, default=8, help="how long to measure each of the four (default: 8)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)

@@ -60,18 +60,21 @@ WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing has to be c
 # What the price list reads: "database", "remote" or "tiered".
 DEMO_MODE = os.environ.get("DEMO_MODE", "tiered")
 
-CACHES = {
-    "default": {
-        "BACKEND": "tieredcache.backends.TieredCache",
-        "LOCATION": "remote",
-        "OPTIONS": {
-            "LOCAL_TIMEOUT": 5,
-            "LOCAL_TIMEOUTS": {"flag.": 1},
-            "MAX_ENTRIES": 15_000,
-            "STALE_IF_ERROR": 3600,
-            "REMOTE_ERRORS": "ignore",
-        },
+TIERED = {
+    "BACKEND": "tieredcache.backends.TieredCache",
+    "LOCATION": "remote",
+    "OPTIONS": {
+        "LOCAL_TIMEOUT": 5,
+        "LOCAL_TIMEOUTS": {"flag.": 1},
+        "MAX_ENTRIES": 15_000,
+        "STALE_IF_ERROR": 3600,
+        "REMOTE_ERRORS": "ignore",
+        "PREFETCH": int(os.environ.get("DEMO_PREFETCH", "100")),
     },
+}
+CACHES = {
+    "default": TIERED,
+    "no-prefetch": {**TIERED, "OPTIONS": {**TIERED["OPTIONS"], "PREFETCH": 0}},  # what the switch at /tiers/ changes to
     "remote": {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/1"),

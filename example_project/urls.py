@@ -15,6 +15,7 @@ urlpatterns = [
     path("tiers/", tiers.page, name="tiers"),
     path("tiers/data", tiers.data, name="data"),
     path("tiers/change", tiers.change, name="change"),
+    path("tiers/prefetch", tiers.prefetch, name="prefetch"),
     path("tiers/mine", tiers.mine, name="mine"),
     path("tiers/outage", tiers.outage, name="outage"),
     path("tiers/plotly.js", tiers.charts, name="charts"),

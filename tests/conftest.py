@@ -52,6 +52,12 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_collection_modifyitems(config, items):
+    """With ``--prefetch``, run what it changes: the tests whose caches are made by ``make_cache``."""
+    if config.getoption("prefetch") is not None:
+        items[:] = [item for item in items if "make_cache" in item.fixturenames]
+
+
 ATTEMPTS = 3
 AGAIN = "run again"
 

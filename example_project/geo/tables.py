@@ -46,6 +46,9 @@ def load() -> int:
                 for row in pycountry.subdivisions
             ),
             Flag.objects.create(name="express", on=True, meaning="Tells visitors that parcels can go by express."),
+            Flag.objects.create(
+                name="prefetch", on=True, meaning="Pages read keys together that were read together before."
+            ),
         ]
         get_user_model().objects.create_superuser(USER, password=USER)
     return len(made)

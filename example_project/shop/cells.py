@@ -1,10 +1,15 @@
 """Every cell of a page goes through the cache, or past it: ``DEMO_MODE`` tells which cache the pages read.
 
+Of two tiers over the same remote, one with ``PREFETCH`` and one without, the flag of that name chooses.
+
 Small tables that every page needs are lookup tables; what there are thousands of has a key for each.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -23,6 +28,28 @@ TABLES = {
     Country: LookupTable("geo.country", Country.objects.values("code", "name", "numeric"), key="code", timeout=3600),
     Currency: LookupTable("geo.currency", Currency.objects.values("code", "name", "numeric"), key="code", timeout=3600),
 }
+
+TIERS = ("default", "no-prefetch")
+_now = {"alias": "default" if settings.DEMO_MODE == "tiered" else "remote"}
+
+
+def alias() -> str:
+    """The cache that pages read."""
+    return _now["alias"]
+
+
+def choose() -> None:
+    """Read by the tier that the flag asks for: once a request, so that a page reads by one of them."""
+    if settings.DEMO_MODE == "tiered":
+        _now["alias"] = TIERS[0] if flag("prefetch") else TIERS[1]
+
+
+def counted() -> Counter[str]:
+    """The figures of both tiers of this worker."""
+    total: Counter[str] = Counter()
+    for name in TIERS:
+        total.update(dataclasses.asdict(caches[name].stats()))
+    return total
 
 
 def country(code: str) -> str:
@@ -67,7 +94,7 @@ def flag(name: str) -> bool:
 def _read(key: str, load: Callable[[], Any]) -> Any:
     if settings.DEMO_MODE == "database":
         return load()
-    cache = caches["default" if settings.DEMO_MODE == "tiered" else "remote"]
+    cache = caches[alias()]
     value = cache.get(key)
     if value is None:
         value = load()
@@ -80,4 +107,5 @@ def changed(sender: type[Any], instance: Any, **_: Any) -> None:
     if sender in TABLES:
         transaction.on_commit(TABLES[sender].reload)
     key = f"{sender.__name__.lower()}.{instance.pk}"
-    transaction.on_commit(lambda: caches["default"].delete(key))
+    for name in TIERS:
+        transaction.on_commit(functools.partial(caches[name].delete, key))

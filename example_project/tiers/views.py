@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from example_project.shop import cells
-from example_project.shop.models import Price
+from example_project.shop.models import Flag, Price
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -33,21 +34,34 @@ PREFIX: Final = "tiers."
 REPORTED: Final = 10  # seconds that a report is kept
 OUTAGE: Final = 10  # seconds
 ME: Final = f"{socket.gethostname()}:{os.getpid()}"
+LATEST: Final = 20  # pages of a worker
 _pages = {"answered": 0}
+_trips: deque[int] = deque(maxlen=LATEST)  # that each of the latest pages has made
 
 
 class CountPages:
-    """Middleware that counts what this worker has answered, but for the questions of the page itself."""
+    """Middleware that counts what this worker has answered, except the questions of the page itself."""
 
     def __init__(self, get_response: Any) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Count it."""
-        if not request.path.startswith("/tiers/"):
+        cells.choose()
+        if request.path.startswith("/tiers/"):
+            response: HttpResponse = self._get_response(request)
+        else:
+            before = trips()
+            response = self._get_response(request)
+            _trips.append(trips() - before)
             _pages["answered"] += 1
-        response: HttpResponse = self._get_response(request)
         return response
+
+
+def trips() -> int:
+    """Reads of the remote that this worker has waited for."""
+    counted = cells.counted()
+    return counted["remote_hits"] + counted["misses"]
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -56,6 +70,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         "bound": options["LOCAL_TIMEOUT"],
         "outage": OUTAGE,
+        "latest": LATEST,
         "embedded": "DEMO_SERVER_PID" in os.environ,
         "watched": cells.subdivision(WATCHED)[0],
     }
@@ -65,21 +80,18 @@ def page(request: HttpRequest) -> HttpResponse:
 def report() -> dict[str, Any]:
     """What this worker knows of itself. Its name may be of another server: so none of it is a clock of its own."""
     now = time.time()  # before the price is read
-    stats = caches["default"].stats()
-    reads = stats.hits + stats.remote_hits + stats.misses
+    counted = cells.counted()
+    reads = counted["hits"] + counted["remote_hits"] + counted["misses"]
     return {
+        **counted,
         "worker": ME,
-        "hits": stats.hits,
-        "remote_hits": stats.remote_hits,
-        "misses": stats.misses,
-        "stale_served": stats.stale_served,
-        "hit_ratio": stats.hit_ratio,
-        "entries": stats.entries,
-        "trips": (stats.remote_hits + stats.misses) / max(1, _pages["answered"]),
+        "hit_ratio": counted["hits"] / max(1, reads),
+        "trips": sum(_trips) / max(1, len(_trips)),
         "pages": _pages["answered"],
         "reads": reads,
         "price": str(cells.price(WATCHED)[0]),
-        "outage": caches["default"].local.in_outage,
+        "prefetch": cells.alias() == "default",
+        "outage": caches[cells.alias()].local.in_outage,
         "at": now,
     }
 
@@ -117,6 +129,15 @@ def change(_: HttpRequest) -> JsonResponse:
     changed = {"price": str(row.amount), "before": str(before), "at": time.time(), "by": ME}
     caches["reports"].set(f"{PREFIX}change", changed, 60)
     return JsonResponse(changed)
+
+
+@require_POST
+def prefetch(_: HttpRequest) -> JsonResponse:
+    """Turn prefetching on or off, for all workers within a second."""
+    row = Flag.objects.get(pk="prefetch")
+    row.on = not row.on
+    row.save()
+    return JsonResponse({"on": row.on})
 
 
 def mine(_: HttpRequest) -> JsonResponse:

@@ -231,7 +231,26 @@ def test_with_the_keyboard_alone(url, browser):
             reached.add(page.evaluate("document.activeElement.id"))
             if page.evaluate("document.activeElement.id") == "change":
                 assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-        assert {"change", "mine", "outage"} <= reached
+        assert {"change", "mine", "outage", "prefetch"} <= reached
+
+
+def trips(page):
+    """Round trips a page, and whether all four workers read keys together, as the page says."""
+    found = re.fullmatch(r"(On|Off): ([\d.,]+) round trips a page\.", page.inner_text("#along"))
+    return found and (found[1], float(found[2].replace(",", "")))
+
+
+def test_round_trips_fall_when_prefetching_is_turned_on(url, browser):
+    """Before the visitor's eyes, in all four workers, which the page itself gives something to do."""
+    with opened(browser, url + "/tiers/") as page:
+        page.wait_for_function("document.querySelectorAll('#workers tbody tr').length === 4", timeout=60_000)
+        seen = {}
+        for state in ("Off", "On"):
+            page.click("#prefetch")
+            page.wait_for_function(f"document.getElementById('along').textContent.startsWith('{state}:')", timeout=30_000)
+            page.wait_for_function("document.getElementById('visits').textContent.startsWith('120 ')", timeout=120_000)
+            seen[state] = trips(page)[1]
+    assert seen["On"] < seen["Off"] / 2, seen
 
 
 def test_read_your_writes_on_the_page(url, browser):

@@ -69,7 +69,12 @@ async function poll() {
   }
   cells("workers", workers.map(each => [each.worker, ...[
     number(each.pages), number(each.hits), number(each.remote_hits), number(each.misses),
-    `${number(each.hit_ratio * 100)} %`, number(each.entries), number(each.trips)].map(text => [text, false])]));
+    `${number(each.hit_ratio * 100)} %`, number(each.entries),
+    number(each.prefetched), number(each.prefetch_used), number(each.trips)].map(text => [text, false])]));
+  const visited = workers.filter(each => each.pages), on = workers.filter(each => each.prefetch).length;
+  const trips = visited.reduce((sum, each) => sum + each.trips, 0) / Math.max(1, visited.length);
+  document.getElementById("along").textContent =
+    `${on === workers.length ? "On" : on ? `On in ${on} of ${workers.length} workers` : "Off"}: ${number(trips)} round trips a page.`;
   cells("served", workers.map(each => {
     const old = change && each.price !== change.price;
     return [each.worker, [each.price, old], [old ? `${number(Math.max(0, each.at - change.at))} s` : "", old]];
@@ -84,6 +89,15 @@ async function poll() {
 }
 
 document.getElementById("change").addEventListener("click", async () => { change = await post("/tiers/change"); served = {}; });
+let visiting = 0;
+document.getElementById("prefetch").addEventListener("click", async () => {
+  await post("/tiers/prefetch");
+  const me = ++visiting;
+  for (let visits = 1; me === visiting && visits <= 120; visits += 1) {
+    await Promise.all([fetch(`/${visits % 5}/`), new Promise(done => setTimeout(done, 250))]);
+    document.getElementById("visits").textContent = `${visits} visits to the shop.`;
+  }
+});
 document.getElementById("mine").addEventListener("click", async () => {
   const own = document.getElementById("own");
   own.textContent = "reading …";
