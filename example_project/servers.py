@@ -38,8 +38,8 @@ def launch(
 ) -> Server:
     """Start ``command``, a server on ``port``, and wait until it answers; raises ``RuntimeError`` where it does not.
 
-    ``heard``: what it writes to stderr goes to ours. In a session of its own, so that Ctrl-C reaches only this process, which
-    then stops the server, and all of its workers.
+    ``heard``: what it writes to stderr goes to ours. In a session of its own, so that Ctrl-C reaches only this process,
+    which then stops the server, and all of its workers.
     """
     if _answers(port):  # else its answers would be taken for those of the one that is started
         raise RuntimeError(f"{command[0]} did not start on port {port}: another server answers there")
