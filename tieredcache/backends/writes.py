@@ -61,7 +61,7 @@ class RemoteWrites(RemoteKeys):
 
     def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any]) -> list[Any] | None:
         # Made before the write: a key that cannot be made must raise before anything is written.
-        if keys is None or not extra.keys() <= _SAME_KEY:
+        if keys is None or not _SAME_KEY.issuperset(extra):
             return None
         return [self.local_key(key, extra.get("version")) for key in keys]
 
@@ -72,8 +72,12 @@ class RemoteWrites(RemoteKeys):
 
     def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
         """The values that are being stored at this moment; the other computations will store nothing."""
-        tables = [tier.inflight for tier in siblings(self._tier)]
-        return [step for table in tables if table.under_way for step in table.overtake(local_keys, sync=sync)]
+        return [
+            step
+            for tier in siblings(self._tier)
+            if tier.inflight.under_way
+            for step in tier.inflight.overtake(local_keys, sync=sync)
+        ]
 
     def _forget(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
         for tier in siblings(self._tier):

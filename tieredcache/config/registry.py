@@ -38,7 +38,8 @@ class Tier(LocalTier):
         self.prefetches: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
-        _alive.append(weakref.ref(self, _alive.remove))
+        over = self.over_alias = _over.setdefault(location, [])
+        over.append(weakref.ref(self, over.remove))
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -48,8 +49,8 @@ class Tier(LocalTier):
 
 
 _tiers: Final[dict[tuple[Any, ...], Tier]] = {}
-_alive: Final[list[weakref.ref[Tier]]] = []
-"""Those above, and those that backends still hold."""
+_over: Final[dict[str, list[weakref.ref[Tier]]]] = {}
+"""By the alias of the remote: those above, and those that backends still hold."""
 
 
 def tier_for(backend: type, location: Any, params: Mapping[str, Any]) -> Tier:
@@ -76,10 +77,8 @@ def siblings(tier: Tier) -> list[Tier]:
 
     Backends that are held while ``CACHES`` is overridden have theirs; those of other settings are none.
     """
-    tiers = [held() for held in _alive.copy()]
-    # Both are compared: aliases of one remote may be given the same dict as their settings.
-    remote = tier.remote_alias, id(tier.remote_settings)
-    return [other for other in tiers if other is not None and (other.remote_alias, id(other.remote_settings)) == remote]
+    settings = tier.remote_settings
+    return [it for held in tier.over_alias.copy() if (it := held()) is not None and it.remote_settings is settings]
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:
