@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.conf import settings
 
-from benchmarks import calls, curves, delay, pages, work
+from benchmarks import calls, curves, delay, pages, work, written
 from tests.support import servers
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def measured(url: str, only: str, share: float) -> Iterator[dict[str, Any]]:
     """The figures, one comparison after the other."""
     # Made one by one, each after the one before it is done: they share the caches.
     whole = (make() for make in (work.seeds_workload, work.hits_from_threads))
-    for comparison in itertools.chain(calls.comparisons(), whole):
+    for comparison in itertools.chain(calls.comparisons(), written.comparisons(), whole):
         if only in comparison.name:
             comparison.run(share)
             yield comparison.figures()
@@ -122,6 +122,7 @@ def main() -> int:
     with servers.valkey() as url, delay.behind(url, calls.DELAY) as far:
         settings.configure(
             CACHES=calls.settings(url, far) | work.settings() | curves.settings(),
+            ALLOWED_HOSTS=["*"],
             DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         )
         django.setup()
@@ -141,8 +142,8 @@ def main() -> int:
         name = "python" + ".".join(everything["python"].split(".")[:2])
         path = arguments.save / f"{name}.json"
         if arguments.only and path.exists():
-            fresh = {found["name"]: found for found in results}
-            results = [fresh.get(found["name"], found) for found in json.loads(path.read_text())["comparisons"]]
+            stored = {found["name"]: found for found in json.loads(path.read_text())["comparisons"]}
+            results = [*(stored | {found["name"]: found for found in results}).values()]
         path.write_text(json.dumps(everything | {"comparisons": results}, indent=1) + "\n")
         draw(results, everything["python"], arguments.save)
     targets = [target for found in results for target in found["targets"]]

@@ -17,15 +17,17 @@ SHORT = 0.005  # seconds
 
 @dataclass(frozen=True)
 class Target:
-    """What is promised: ``ours`` takes at most ``share`` of the time of ``peer``, both names of candidates."""
+    """What is promised: ``of`` (``""``: the first candidate) takes at most ``share`` of the time of ``peer``."""
 
     peer: str
     share: float
+    of: str = ""
 
     def __str__(self) -> str:
+        of = f"{self.of}: " if self.of else ""
         if self.share < 1 and 1 / self.share == round(1 / self.share, 1):
-            return f"at least {1 / self.share:g} x as fast as {self.peer}"
-        return f"at most {self.share:g} x the time of {self.peer}"
+            return f"{of}at least {1 / self.share:g} x as fast as {self.peer}"
+        return f"{of}at most {self.share:g} x the time of {self.peer}"
 
 
 @dataclass
@@ -62,10 +64,10 @@ class Comparison:
         taken = candidate()
         return taken if isinstance(taken, float) else time.perf_counter() - started
 
-    def ratio(self, peer: str) -> float:
-        """The time of ours in that of ``peer``: the median of the rounds' ratios."""
-        ours = next(iter(self.seconds.values()))
-        return statistics.median(mine / theirs for mine, theirs in zip(ours, self.seconds[peer], strict=True))
+    def ratio(self, target: Target) -> float:
+        """The time of ours in that of the peer: the median of the rounds' ratios."""
+        ours = self.seconds[target.of or next(iter(self.seconds))]
+        return statistics.median(mine / theirs for mine, theirs in zip(ours, self.seconds[target.peer], strict=True))
 
     def figures(self) -> dict[str, Any]:
         """What was measured, for JSON: quartiles in nanoseconds, and each target with what came out."""
@@ -76,12 +78,18 @@ class Comparison:
         targets = [
             {
                 "target": str(target),
-                "ratio": round(self.ratio(target.peer), 5),
-                "holds": self.ratio(target.peer) <= target.share,
+                "ratio": round(self.ratio(target), 5),
+                "holds": self.ratio(target) <= target.share,
             }
             for target in self.targets
         ]
         return {"name": self.name, "rounds": len(next(iter(self.seconds.values()))), "ns": quartiles, "targets": targets}
+
+
+def alone(candidate: Any) -> Any:
+    """Give a function code of its own: the interpreter adapts code to what it calls, and this calls one thing only."""
+    candidate.__code__ = candidate.__code__.replace()
+    return candidate
 
 
 def timed(prepare: Callable[[], Any], job: Callable[[], Any]) -> Callable[[], float]:
@@ -104,7 +112,7 @@ def sets(cache: Any, keys: list[str], value: Any) -> Callable[[], None]:
         for key in keys:
             write(key, value)
 
-    return candidate
+    return alone(candidate)  # type: ignore[no-any-return]
 
 
 def repeat(call: Callable[[Any], Any], arguments: list[Any]) -> Callable[[], None]:
@@ -114,14 +122,17 @@ def repeat(call: Callable[[Any], Any], arguments: list[Any]) -> Callable[[], Non
         for argument in arguments:
             call(argument)
 
-    return candidate
+    return alone(candidate)  # type: ignore[no-any-return]
 
 
-def arepeat(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], arguments: list[Any]) -> Callable[[], None]:
-    """The same for a coroutine function."""
+def arepeat(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Any], arguments: list[Any]) -> Callable[[], float]:
+    """The same for a coroutine function, timed inside: starting the loop takes as long as dozens of hits."""
 
-    async def work() -> None:
+    async def work() -> float:
+        started = time.perf_counter()
         for argument in arguments:
             await call(argument)
+        return time.perf_counter() - started
 
+    alone(work)
     return lambda: loop.run_until_complete(work())

@@ -1,6 +1,7 @@
-"""The figures of ``docs/performance.md``, from what ``make bench`` has saved: ``python -m benchmarks.report``.
+"""The figures of ``docs/performance.md`` and ``docs/async.md``, from what ``make bench`` has saved.
 
-Writes them between the page's markers; with ``--check``, exits with 1 where the page says something else.
+``python -m benchmarks.report`` writes them between the pages' markers; with ``--check``, it exits with 1 where a page says
+something else. A comparison that was not measured on some Python leaves its cells empty.
 """
 
 from __future__ import annotations
@@ -8,10 +9,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.pages import BY_IMPORT
+from benchmarks.written import ASYNC_MISS, HIT, USERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- figures: python -m benchmarks.report -->", "<!-- end of figures -->"
 COLUMNS = {
     "get, local hit, 100-character string": "get",
@@ -51,28 +57,42 @@ def microseconds(nanoseconds: float) -> str:
 
 def side_by_side(run: dict[str, Any]) -> str:
     """A row for each cache, a column for each kind of read."""
-    found = named(run)
-    peers = dict.fromkeys(name for comparison in COLUMNS for name in found[comparison]["ns"])
+    columns = {column: named(run)[name]["ns"] for name, column in COLUMNS.items() if name in named(run)}
     body = [
         [
             f"**{name}**" if name == "TieredCache" else name,
-            *(
-                microseconds(found[comparison]["ns"][name][1]) if name in found[comparison]["ns"] else ""
-                for comparison in COLUMNS
-            ),
+            *(microseconds(ns[name][1]) if name in ns else "" for ns in columns.values()),
         ]
-        for name in peers
+        for name in dict.fromkeys(name for ns in columns.values() for name in ns)
     ]
-    return rows([f"microseconds, Python {run['python']}", *COLUMNS.values()], body)
+    return rows([f"microseconds, Python {run['python']}", *columns], body)
+
+
+def by_python(runs: list[dict[str, Any]], name: str, kind: str = "ns") -> str:
+    """One comparison: a row for each candidate, a column for each Python that it was measured on."""
+    found = {run["python"]: named(run)[name][kind] for run in runs if name in named(run)}
+    candidates = dict.fromkeys(candidate for measured in reversed(found.values()) for candidate in measured)
+    body = [[candidate, *(_cell(measured.get(candidate)) for measured in found.values())] for candidate in candidates]
+    unit = "microseconds" if kind == "ns" else "pages/s"
+    return rows([f"{name}, {unit}", *(f"Python {python}" for python in found)], body) if found else ""
+
+
+def _cell(measured: Any) -> str:
+    if measured is None:
+        return ""
+    return f"{measured['pages/s']:,.0f}" if isinstance(measured, dict) else microseconds(measured[1])
 
 
 def targets(runs: list[dict[str, Any]]) -> str:
     """A row for each target, with what came out on each Python; in bold what misses it."""
-    body = []
-    for name, comparison in named(runs[-1]).items():
-        for place, target in enumerate(comparison["targets"]):
-            cells = [_outcome(named(run)[name]["targets"][place]) for run in runs]
-            body.append([name, target["target"], *cells])
+    outcomes = [
+        {(name, target["target"]): target for name, found in named(run).items() for target in found["targets"]}
+        for run in runs
+    ]
+    body = [
+        [*row, *(_outcome(measured[row]) if row in measured else "" for measured in outcomes)]
+        for row in dict.fromkeys(row for measured in reversed(outcomes) for row in measured)
+    ]
     return rows(["measured", "target", *(run["python"] for run in runs)], body)
 
 
@@ -86,7 +106,7 @@ def whole(run: dict[str, Any]) -> str:
     """The comparisons that count more than time."""
     tables = []
     for comparison in run["comparisons"]:
-        if "rows" in comparison:
+        if "rows" in comparison and comparison["name"] != BY_IMPORT:
             units = list(next(iter(comparison["rows"].values())))
             body = [[name, *(f"{row[unit]:,.0f}" for unit in units)] for name, row in comparison["rows"].items()]
             tables.append(rows([comparison["name"], *units], body))
@@ -94,31 +114,48 @@ def whole(run: dict[str, Any]) -> str:
 
 
 def more(run: dict[str, Any]) -> str:
-    """Comparisons without a target, in microseconds."""
+    """Comparisons without a target or a table of their own, in microseconds."""
     body = []
     for comparison in run["comparisons"]:
-        if "ns" in comparison and not comparison["targets"]:
+        if "ns" in comparison and not comparison["targets"] and comparison["name"] not in {USERS, ASYNC_MISS}:
             body += [[comparison["name"], name, microseconds(middle)] for name, (_, middle, _) in comparison["ns"].items()]
     return rows(["measured", "", "microseconds"], body)
 
 
-def figures() -> str:
-    """All of it."""
-    runs = saved()
+def figures(runs: list[dict[str, Any]]) -> str:
+    """Those of ``docs/performance.md``."""
     packages = ", ".join(f"{name} {version}" for name, version in runs[-1]["packages"].items())
     about = f"{runs[-1]['processor']}, {runs[-1]['cores']} cores; {packages}."
-    return "\n\n".join([BEGIN, about, side_by_side(runs[-1]), targets(runs), more(runs[-1]), whole(runs[-1]), END])
+    written = [by_python(runs, HIT), by_python(runs, BY_IMPORT, "rows"), by_python(runs, USERS)]
+    return _joined(about, side_by_side(runs[-1]), *written, targets(runs), more(runs[-1]), whole(runs[-1]))
+
+
+def async_figures(runs: list[dict[str, Any]]) -> str:
+    """Those of ``docs/async.md``."""
+    return _joined(by_python(runs, ASYNC_MISS))
+
+
+def _joined(*parts: str) -> str:
+    return "\n\n".join(part for part in (BEGIN, *parts, END) if part)
+
+
+PAGES: dict[Path, Callable[[list[dict[str, Any]]], str]] = {
+    DOCS / "performance.md": figures,
+    DOCS / "async.md": async_figures,
+}
 
 
 def main() -> int:
-    """Write or check the page."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    page = before + figures() + rest.partition(END)[2]
-    if "--check" in sys.argv:
-        return int(page != text)
-    PAGE.write_text(page)
-    return 0
+    """Write or check the pages."""
+    changed = False
+    for path, make in PAGES.items():
+        text = path.read_text()
+        before, _, rest = text.partition(BEGIN)
+        page = before + make(saved()) + rest.partition(END)[2]
+        changed |= page != text
+        if "--check" not in sys.argv:
+            path.write_text(page)
+    return int(changed and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

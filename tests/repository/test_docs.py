@@ -159,11 +159,31 @@ def test_the_readme_is_short():
 
 
 def test_the_figures_are_those_that_were_measured():
-    """The page on performance says what the stored runs say."""
+    """The pages say what the stored runs say, and lead to each of them."""
     from benchmarks import report
 
-    assert report.figures() in report.PAGE.read_text()
-    assert [run["python"][:4] for run in report.saved()] == ["3.11", "3.13"]
+    runs = report.saved()
+    assert runs
+    for page, figures in report.PAGES.items():
+        assert figures(runs) in page.read_text()
+    for run in runs:
+        assert f"(performance/python{run['python'].rpartition('.')[0]}.json)" in (report.DOCS / "performance.md").read_text()
+
+
+def test_a_comparison_that_one_python_lacks_leaves_its_cells_empty():
+    """And does not keep the page from being made."""
+    from benchmarks import report
+
+    runs = copy.deepcopy(report.saved()[-1:] * 2)
+    runs[0]["python"] = "3.9.0"
+    hit = "get, local hit, 100-character string"
+    runs[0]["comparisons"] = [found for found in runs[0]["comparisons"] if found["name"] != hit]
+    cells = [line.split(" | ")[-2:] for line in report.figures(runs).splitlines() if line.startswith(f"| {hit}")]
+    assert cells
+    assert {cell[0] for cell in cells} == {""}
+    assert all(cell[1].endswith("x |") or cell[1].endswith("** |") for cell in cells)
+    assert "Python 3.9.0" not in report.by_python(runs, hit)
+    assert report.by_python(runs, "never measured") == ""
 
 
 @pytest.mark.slow
