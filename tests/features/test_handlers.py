@@ -7,6 +7,7 @@ from unittest import mock
 import pytest
 from django.core import cache as django
 from django.core.cache import InvalidCacheBackendError
+from django.template import Context, Engine
 from django.test import override_settings
 
 import tieredcache
@@ -200,3 +201,19 @@ def test_the_proxy_is_as_djangos():
         cache.nothing  # noqa: B018
     with pytest.raises(AttributeError, match="its remote's"):
         cache.key_prefix = "other"
+
+
+@pytest.mark.parametrize("handler", [tieredcache.caches, django.caches])
+def test_djangos_fragments_are_found_without_djangos_handler_when_its_tag_is_given_ours(handler, config, monkeypatch):
+    """By an alias of their own with the settings of another one, and so in the same tier."""
+    config["template_fragments"] = config["default"]
+    monkeypatch.setattr("django.templatetags.cache.caches", handler)
+    engine = Engine(libraries={"cache": "django.templatetags.cache"})
+    fragment = engine.from_string("{% load cache %}{% cache 60 menu %}{{ text }}{% endcache %}")
+    with override_settings(CACHES=config):
+        assert [fragment.render(Context({"text": text})) for text in ("first", "second")] == ["first", "first"]
+        assert len(tieredcache.cache.local) == 1
+        expected = [] if handler is tieredcache.caches else ["template_fragments"]
+        with mock.patch.object(django.CacheHandler, "__getitem__", side_effect=django.caches.__getitem__) as asked:
+            assert fragment.render(Context({"text": "third"})) == "first"
+        assert [call.args[-1] for call in asked.mock_calls] == expected
