@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from importlib.util import find_spec
+from time import monotonic as clock
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.engine import Comparison, Target, arepeat, repeat, sets, timed
@@ -172,7 +174,12 @@ def asynchronous(ours: Any, peers: dict[str, Any], more: dict[str, Any]) -> Iter
     """``aget``, awaited one by one. ``more``: peers without a target."""
     filled({"TieredCache": ours, **peers, **more}, TEXT)
     loop = asyncio.new_event_loop()
-    runs = {"aget": arepeat(loop, ours.aget, KEYS), "get": repeat(ours.get, KEYS)}
+    runs = {
+        "aget": arepeat(loop, ours.aget, KEYS),
+        "get": repeat(ours.get, KEYS),
+        "an empty coroutine": arepeat(loop, Empty().aget, KEYS),
+        "an empty method": repeat(Empty().get, KEYS),
+    }
     yield Comparison("aget, local hit, against get", runs, [Target("get", 1.5)], len(KEYS), 200)
     # A call of a peer's takes as long as hundreds of ours, and starting the loop as long as dozens of ours.
     runs = {"TieredCache": arepeat(loop, ours.aget, KEYS * 10)}
@@ -181,6 +188,18 @@ def asynchronous(ours: Any, peers: dict[str, Any], more: dict[str, Any]) -> Iter
     calls = {"TieredCache": 10 * len(KEYS)}
     yield Comparison("aget, local hit, against the peers'", runs, targets, 10, 60, calls)
     loop.close()
+
+
+class Empty:
+    """What a call costs that does nothing."""
+
+    def get(self, key: Any, default: Any = None, version: Any = None) -> Any:  # noqa: ARG002 - Django's signature
+        """Nothing."""
+        return default
+
+    async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:  # noqa: ARG002
+        """As ``get``."""
+        return default
 
 
 def many(ours: Any, local: dict[str, Any]) -> Comparison:
@@ -215,8 +234,14 @@ def miss(name: str, ours: Any, remote: Any, *, strict: bool = False) -> Comparis
 
 
 def writes(ours: Any, remote: Any) -> Comparison:
-    """``set`` through the tier and on the remote alias."""
-    runs = {"TieredCache": sets(ours, KEYS[:20], TEXT), "django-redis": sets(remote, KEYS[:20], TEXT)}
+    """``set`` through the tier and on the remote, the backend bound once and looked up for each call."""
+    from django.core.cache import caches
+
+    runs = {
+        "TieredCache": sets(ours, KEYS[:20], TEXT),
+        "django-redis": sets(remote, KEYS[:20], TEXT),
+        "django-redis, looked up": repeat(lambda key: caches["its remote"].set(key, TEXT), KEYS[:20]),
+    }
     return Comparison("set", runs, [Target("django-redis", 1.07)], 20, 150)
 
 
@@ -244,9 +269,16 @@ def lru(roomy: Any, full: Any, seed: Any) -> Iterator[Comparison]:
     filled(pair, TEXT)
     runs = {kind: repeat(cache.get, KEYS) for kind, cache in pair.items()}
     yield Comparison("LRUCache.get", runs, [Target("LRUObjectCache", 1 / 3)], len(KEYS), 200)
-    runs = {kind: sets(cache, KEYS, TEXT) for kind, cache in pair.items()}
+    lock = threading.RLock()
+
+    def take(_: str) -> None:
+        with lock:
+            pass
+
+    shared = {"taking a lock": repeat(take, KEYS), "reading the clock": repeat(lambda _: clock(), KEYS)}
+    runs = {kind: sets(cache, KEYS, TEXT) for kind, cache in pair.items()} | shared
     yield Comparison("LRUCache.set", runs, [Target("LRUObjectCache", 1 / 2.5)], len(KEYS), 200)
-    runs = {kind: timed(sets(cache, KEYS, TEXT), repeat(cache.delete, KEYS)) for kind, cache in pair.items()}
+    runs = {kind: timed(sets(cache, KEYS, TEXT), repeat(cache.delete, KEYS)) for kind, cache in pair.items()} | shared
     yield Comparison("LRUCache.delete", runs, [Target("LRUObjectCache", 1 / 1.5)], len(KEYS), 200)
 
 

@@ -127,12 +127,13 @@ def figures(runs: list[dict[str, Any]]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in runs[-1]["packages"].items())
     about = f"{runs[-1]['processor']}, {runs[-1]['cores']} cores; {packages}."
     written = [by_python(runs, HIT), by_python(runs, BY_IMPORT, "rows"), by_python(runs, USERS)]
-    return _joined(about, side_by_side(runs[-1]), *written, targets(runs), more(runs[-1]), whole(runs[-1]))
+    parts = [by_python(runs, name) for name in ("set", "LRUCache.set", "LRUCache.delete")]
+    return _joined(about, side_by_side(runs[-1]), *written, targets(runs), *parts, more(runs[-1]), whole(runs[-1]))
 
 
 def async_figures(runs: list[dict[str, Any]]) -> str:
     """Those of ``docs/async.md``."""
-    return _joined(by_python(runs, ASYNC_MISS))
+    return _joined(by_python(runs, "aget, local hit, against get"), by_python(runs, ASYNC_MISS))
 
 
 def _joined(*parts: str) -> str:

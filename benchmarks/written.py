@@ -153,5 +153,6 @@ def async_misses() -> Iterator[Comparison]:
     runs = {"TieredCache": arepeat(loop, caches["missing"].aget, few)}
     runs |= {name: arepeat(loop, peer.aget, few) for name, peer in peers.items()}
     runs["TieredCache, get"] = repeat(caches["missing"].get, few)
+    runs["django-redis, get"] = repeat(peers["django-redis"].get, few)
     yield Comparison(ASYNC_MISS, runs, [], len(few), 100)
     loop.close()
