@@ -174,7 +174,7 @@ def test_a_comparison_that_one_python_lacks_leaves_its_cells_empty():
     """And does not keep the page from being made."""
     from benchmarks import report
 
-    runs = copy.deepcopy(report.saved()[-1:] * 2)
+    runs = [copy.deepcopy(report.saved()[-1]), report.saved()[-1]]
     runs[0]["python"] = "3.9.0"
     hit = "get, local hit, 100-character string"
     runs[0]["comparisons"] = [found for found in runs[0]["comparisons"] if found["name"] != hit]
