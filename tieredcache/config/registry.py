@@ -25,7 +25,8 @@ class Tier(LocalTier):
     """A local tier, and what this process knows of its remote. ``remote_alias``: the alias of the remote.
 
     ``reader`` and the four after it are known with the first remote instance. ``prefix``: what the remote puts before every
-    ``str`` key of the default version; ``""``: it makes each key in its own way.
+    ``str`` key of the default version; ``""``: it makes each key in its own way. ``over_alias``: the living tiers over that
+    alias, whatever its settings; one list, which every write looks through twice.
     """
 
     def __init__(self, options: TieredOptions, location: str, given: Any) -> None:
@@ -38,8 +39,8 @@ class Tier(LocalTier):
         self.prefetches: bool = False
         self.packages: frozenset[str] = frozenset()
         super().__init__(options)
-        over = self.over_alias = _over.setdefault(location, [])
-        over.append(weakref.ref(self, over.remove))
+        self.over_alias: list[weakref.ref[Tier]] = _over.setdefault(location, [])
+        self.over_alias.append(weakref.ref(self, self.over_alias.remove))
 
     def after_fork(self) -> None:
         super().after_fork()
