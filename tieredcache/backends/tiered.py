@@ -109,9 +109,10 @@ class TieredCache(RemoteReads):
 
     def _look(self, key: Any, version: Any) -> tuple[Read | None, Any]:
         """What the local tier answers, or else the read that has to be made."""
-        local_key = self.local_key(key, version)
-        value = self._tier.serve(local_key, accepts)
-        return (self._tier.begin(key, version, local_key), None) if value is UNKNOWN else (None, value)
+        tier, local_key = self._tier, self.local_key(key, version)
+        # Looked up first: what is not there costs serve() an exception.
+        value = tier.serve(local_key, accepts) if local_key in tier.index else UNKNOWN
+        return (tier.begin(key, version, local_key), None) if value is UNKNOWN else (None, value)
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """The values of those of ``keys`` that exist; one remote read for all that the local tier has not."""

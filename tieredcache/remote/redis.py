@@ -61,8 +61,9 @@ class PipelinedReader(Reader):
         try:
             # Not as a context manager: execute() cleans up by itself, and every miss would pay for the second time.
             pipe = connection.pipeline(transaction=False)
-            pipe.get(name)
-            pipe.pttl(name)
+            # What get() and pttl() call.
+            pipe.execute_command("GET", name)
+            pipe.execute_command("PTTL", name)
             value, left = pipe.execute(raise_on_error=False)
             if isinstance(value, Exception):
                 raise value  # noqa: TRY301 - as the remote would
