@@ -96,6 +96,7 @@ class RemoteKeys(GetOrSet):
         if tier.reader is None:
             remote = self.remote
             reader = reader_for(remote)
+            reader.alias = tier.remote_alias
             noticed = any(other.reader and not other.prefix for other in siblings(tier))
             tier.prefix = "" if noticed else reader.prefix(remote)
             tier.has_servers = reader.has_servers(remote)

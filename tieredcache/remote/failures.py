@@ -132,6 +132,12 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
     return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether a server has replied that it does not run this command: not at all, not here, or not for this user."""
+    refused = type(error).__name__ == "ReadOnlyError" or not is_remote_error(error)
+    return refused and isinstance(error, _loaded(_REPLIES))
+
+
 def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
     """Whether a read that failed so may be sent again: after what a client or server raises, not a time limit of the caller.
 

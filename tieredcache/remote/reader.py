@@ -57,6 +57,8 @@ class Reader:
     time it was asked. A reader is shared by all threads: the remote, an instance per thread or task, is passed in.
     """
 
+    alias: str = ""  # of the remote, for the log
+
     def prefix(self, remote: BaseCache) -> str:
         """What every ``str`` key of the default version begins with at the remote; ``""`` where keys are made otherwise.
 

@@ -1,4 +1,4 @@
-"""Readers for Redis and Valkey: values and TTLs in one pipeline, for the clients whose reads are known.
+"""Readers for Redis and Valkey: values and TTLs in one trip, for the clients whose reads are known.
 
 The order is GET, then PTTL. Whatever is changed between the two is changed after the read, and so within the staleness
 bound; in the other order a value could be kept with the longer TTL of the one it replaced. A subclass that reads in its own
@@ -18,6 +18,7 @@ from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS, time_limits
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
 from tieredcache.remote.reader import Reader, Undecodable, in_seconds
+from tieredcache.remote.script import GONE, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 class PipelinedReader(Reader):
     """GET and PTTL in one trip, wanted or not; the rest is what a client does differently."""
 
-    mget = True  # whether one command may name many keys
+    # Of the remote's own get_many: whether one command names many keys, and whether these are of one server.
+    mget = scripts = True
+
+    def __init__(self) -> None:
+        self._script = Script(runs=self.scripts, mget=self.mget)
 
     # Two of them, so that no miss pays for a list of one.
 
@@ -77,7 +82,7 @@ class PipelinedReader(Reader):
     ) -> list[Answer]:
         connection, names, decode = self.open_many(remote, keys, version)
         try:
-            values, ttls = _ask(connection, names, many=self.mget)
+            values, ttls = self._script.ask(connection, names, self.alias)
         except Exception as error:
             self.failed(remote, connection, error)
             raise Swallowed from error
@@ -87,35 +92,10 @@ class PipelinedReader(Reader):
         return answers
 
 
-def _ask(connection: Any, names: list[str], *, many: bool) -> tuple[Sequence[Any], Sequence[Any]]:
-    """The values of ``names`` and what PTTL says of them, in one trip; raises the first error that a value is."""
-    with connection.pipeline(transaction=False) as pipe:
-        if many:
-            pipe.mget(names)
-            for name in names:
-                pipe.pttl(name)
-            # Errors are replies: that of a PTTL is no reason not to return the value.
-            found, *ttls = pipe.execute(raise_on_error=False)
-            values = [found] if isinstance(found, Exception) else found
-        else:
-            for name in names:
-                pipe.get(name)
-                pipe.pttl(name)
-            replies = pipe.execute(raise_on_error=False)
-            values, ttls = replies[::2], replies[1::2]
-    for value in values:
-        if isinstance(value, Exception):
-            raise value  # as the remote would
-    return values, ttls
-
-
-_GONE: Final = -2  # what PTTL says of a key that is not there
-
-
 def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
     if value is None:
         # MGET says "none" of a value of another type, too, for which GET is an error: then there is something to expire.
-        return MISSING, None if pttl == _GONE else 0.0
+        return MISSING, None if pttl == GONE else 0.0
     try:
         decoded = decode(value)
     except Exception as error:
@@ -169,6 +149,7 @@ class ClientReader(PipelinedReader):
     """django-redis and django-valkey, which are built alike."""
 
     def __init__(self, interrupted: Any, errors: tuple[type[Exception], ...]) -> None:
+        super().__init__()
         self._interrupted = interrupted
         self._errors = errors
 
@@ -206,6 +187,7 @@ class ValkeyReader(ClientReader):
 class ClusterReader(ValkeyReader):
     """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
 
+    scripts = False
     _latest: Any = None  # the client that has read last: it knows the nodes, and making another one connects to them
 
     def open(self, remote: Any, key: Any, version: Any) -> Pipe:

@@ -1,0 +1,287 @@
+"""Many keys are read by one script where the server runs it, and by a pipeline where it does not: the same answers."""
+
+import pytest
+import redis
+import valkey
+
+from tests.support import servers
+from tests.support.copies import deadline
+from tests.support.trips import CountingConnection, counting
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+KINDS = ["django-redis", "django", "django-valkey"]
+KEYS = [f"key:{number}" for number in range(20)]
+VALUES = {key: [key] for key in KEYS}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture
+def pipelines(monkeypatch):
+    """The pipelines that have been executed, by the number of their commands."""
+    executed = []
+    for client in (redis, valkey):
+        execute = client.client.Pipeline.execute
+
+        def counted(self, *args, execute=execute, **kwargs):
+            executed.append(len(self.command_stack))
+            return execute(self, *args, **kwargs)
+
+        monkeypatch.setattr(client.client.Pipeline, "execute", counted)
+    return executed
+
+
+def filled(cache):
+    """With all keys at the remote, none in the local tier, and the script known to the server."""
+    for key in KEYS:
+        cache.set(key, [key], 100)
+    assert cache.get_many(KEYS) == VALUES
+    cache.local.clear()
+    return cache
+
+
+def logged(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
+
+
+@pytest.mark.parametrize("kind", ["django-redis", "django"])
+def test_many_keys_are_read_by_one_command(kind, make_cache, mode, valkey_url, pipelines):
+    cache = filled(make_cache(counting(kind, valkey_url)))
+    mode(cache).get("warm")  # a thread's first read opens its connection
+    pipelines.clear()
+    CountingConnection.trips = 0
+    assert mode(cache).get_many([*KEYS, "absent"]) == VALUES
+    assert CountingConnection.trips == 1
+    assert pipelines == []
+
+
+def test_what_is_brought_along_comes_by_the_same_command(make_cache, clock, pipelines):
+    cache = filled(make_cache("django-redis", LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=30))
+    assert cache.get_many(KEYS) == VALUES
+    clock.move(6)
+    assert cache.get(KEYS[0]) == VALUES[KEYS[0]]
+    assert cache.stats().prefetched == 19
+    assert pipelines == []
+
+
+@every_kind
+def test_one_key_is_read_by_a_pipeline(kind, make_cache, pipelines):
+    cache = filled(make_cache(kind))
+    assert cache.get(KEYS[0]) == VALUES[KEYS[0]]
+    assert cache.get_many(KEYS[1:2]) == {KEYS[1]: VALUES[KEYS[1]]}
+    assert pipelines == [2, 2]
+
+
+@every_kind
+def test_no_copy_outlives_the_remotes_entry_when_a_script_has_read_it(kind, make_cache, clock, mode, pipelines):
+    cache = filled(make_cache(kind, LOCAL_TIMEOUT=60, JITTER=0))
+    cache.remote.set_many(dict.fromkeys(KEYS[:5], 1), timeout=20)
+    cache.remote.set_many(dict.fromkeys(KEYS[5:], 1), timeout=None)
+    cache.remote.touch(KEYS[6], -1)
+    pipelines.clear()
+    assert mode(cache).get_many(KEYS) == dict.fromkeys([*KEYS[:6], *KEYS[7:]], 1)
+    left = {key: deadline(cache, key) - clock() for key in KEYS}
+    assert all(5 < left[key] <= 20 for key in KEYS[:5])
+    assert all(left[key] == 60 for key in KEYS[7:])
+    assert left[KEYS[6]] < 0
+    assert pipelines == []
+
+
+@every_kind
+def test_a_value_of_another_type_is_what_the_remote_calls_it(kind, make_cache, mode, valkey_url):
+    """An error to django-valkey, a miss to the others, and absent to nobody."""
+    cache = filled(make_cache(kind, MISS_TIMEOUT=60))
+    database = {"django-redis": 1, "django": 6, "django-valkey": 7}[kind]
+    with redis.Redis.from_url(f"{valkey_url}/{database}") as server:
+        server.delete(f":1:{KEYS[3]}")
+        server.rpush(f":1:{KEYS[3]}", "item")
+    if kind == "django-valkey":
+        with pytest.raises(valkey.ResponseError, match="WRONGTYPE"):
+            mode(cache).get_many(KEYS)
+        return
+    assert mode(cache).get_many(KEYS) == {key: [key] for key in KEYS if key != KEYS[3]}
+    assert len(cache.local) == 19, "its absence is not remembered"
+
+
+@every_kind
+def test_a_value_that_does_not_decode_is_a_miss_and_its_neighbours_are_none(kind, make_cache, mode, valkey_url):
+    cache = filled(make_cache(kind))
+    database = {"django-redis": 1, "django": 6, "django-valkey": 7}[kind]
+    with redis.Redis.from_url(f"{valkey_url}/{database}") as server:
+        server.set(f":1:{KEYS[3]}", b"no pickle")
+    assert mode(cache).get_many(KEYS) == {key: [key] for key in KEYS if key != KEYS[3]}
+    assert len(cache.local) == 19
+
+
+@every_kind
+def test_the_script_is_loaded_when_the_server_has_lost_it(kind, make_cache, valkey_url, pipelines):
+    cache = filled(make_cache(kind))
+    with redis.Redis.from_url(valkey_url) as server:
+        server.script_flush()
+    pipelines.clear()
+    assert cache.get_many(KEYS) == VALUES
+    assert pipelines == []
+
+
+@every_kind
+def test_thousands_of_keys_are_read_at_once(kind, make_cache, pipelines):
+    """More than Lua passes to a function: each has its own value and TTL."""
+    keys = [f"key:{number}" for number in range(8_500)]
+    cache = filled(make_cache(kind, LOCAL_TIMEOUT=600, MAX_ENTRIES=10_000))
+    cache.remote.set_many({key: key for key in keys[1:]})
+    pipelines.clear()
+    cache.remote.delete(keys[0])
+    assert cache.get_many(keys) == {key: key for key in keys[1:]}
+    assert pipelines == []
+    assert len(cache.local) == 8_499
+
+
+# --- servers that do not run scripts ---
+
+
+@every_kind
+def test_a_user_that_may_not_run_scripts_reads_by_a_pipeline_from_then_on(kind, make_cache, valkey_url, caplog, pipelines):
+    """Said once in the log."""
+    with redis.Redis.from_url(valkey_url) as server:
+        server.acl_setuser("plain", enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", "-@scripting"])
+        location = f"{valkey_url.replace('redis://', 'redis://plain:secret@')}/8"
+        backend = {
+            "django-redis": "django_redis.cache.RedisCache",
+            "django": "django.core.cache.backends.redis.RedisCache",
+            "django-valkey": "django_valkey.cache.ValkeyCache",
+        }[kind]
+        location = location.replace("redis:", "valkey:") if kind == "django-valkey" else location
+        try:
+            cache = make_cache({"BACKEND": backend, "LOCATION": location})
+            filled(cache)
+            server.acl_setuser("plain", commands=["+@scripting"])
+            pipelines.clear()
+            assert cache.get_many(KEYS) == VALUES
+        finally:
+            server.acl_deluser("plain")
+    assert len(pipelines) == 1
+    [message] = logged(caplog)
+    assert "'remote'" in message
+    assert "secret" not in message
+
+
+def test_a_server_without_scripts_is_read_by_a_pipeline(make_cache, caplog):
+    cache = filled(make_cache("fakeredis"))
+    assert cache.get_many(KEYS) == VALUES
+    assert len(logged(caplog)) == 1
+
+
+REFUSED = [
+    redis.ResponseError("unknown command 'EVALSHA'"),
+    redis.ResponseError("CROSSSLOT Keys in request don't hash to the same slot"),
+    redis.exceptions.NoScriptError("No matching script"),
+    redis.exceptions.NoPermissionError("this user has no permissions"),
+    redis.exceptions.ReadOnlyError("You can't write against a read only replica."),
+]
+FAILED = [
+    redis.TimeoutError("Timeout reading from socket"),
+    redis.ConnectionError("Connection refused"),
+    redis.exceptions.BusyLoadingError("Redis is loading the dataset in memory"),
+    redis.exceptions.OutOfMemoryError("command not allowed"),
+    redis.ResponseError("BUSY Redis is busy running a script"),
+    TimeoutError("a time limit of the caller"),
+]
+
+
+def raising(monkeypatch, error, where="evalsha"):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(redis.Redis, where, fail)
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=repr)
+def test_a_refusal_is_answered_by_the_pipeline(error, make_cache, monkeypatch, caplog, pipelines):
+    cache = filled(make_cache("django-redis"))
+    with monkeypatch.context() as patch:
+        raising(patch, error)
+        assert cache.get_many(KEYS) == VALUES
+    cache.local.clear()
+    assert cache.get_many(KEYS) == VALUES
+    assert pipelines == [21, 21]
+    assert len(logged(caplog)) == 1
+
+
+@pytest.mark.parametrize("error", FAILED, ids=repr)
+def test_a_failure_is_raised_and_the_script_is_sent_again(error, make_cache, monkeypatch, caplog, pipelines):
+    cache = filled(make_cache("django-redis"))
+    with monkeypatch.context() as patch:
+        raising(patch, error)
+        with pytest.raises(type(error)):
+            cache.get_many(KEYS)
+    assert cache.get_many(KEYS) == VALUES
+    assert pipelines == []
+    assert logged(caplog) == []
+
+
+def test_what_the_pipeline_may_not_do_either_is_no_reason_to_give_the_script_up(make_cache, valkey_url, caplog, pipelines):
+    """One key that the user may not read: an error, as it would be without us, and no more."""
+    with redis.Redis.from_url(valkey_url) as server:
+        server.acl_setuser("narrow", enabled=True, nopass=True, keys=[":1:key:*"], channels="*", commands=["+@all"])
+        url = valkey_url.replace("redis://", "redis://narrow:x@")
+        try:
+            cache = make_cache({"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{url}/8"})
+            filled(cache)
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                cache.get_many([*KEYS, "foreign"])
+            pipelines.clear()
+            assert cache.get_many(KEYS) == VALUES
+        finally:
+            server.acl_deluser("narrow")
+    assert pipelines == []
+    assert logged(caplog) == []
+
+
+def test_a_proxy_that_asks_one_server_for_all_keys_is_found_out(make_cache, monkeypatch, caplog, pipelines):
+    """Envoy and its like send a script to the server of its first key, where the keys of other servers are missing."""
+    cache = make_cache("django-redis")
+    cache.remote.set_many(VALUES)
+    evalsha = redis.Redis.evalsha
+
+    def one_server(self, sha, count, *names):
+        values, ttls = evalsha(self, sha, count, *names)
+        return [value if place % 2 else None for place, value in enumerate(values)], [
+            ttl if place % 2 else -2 for place, ttl in enumerate(ttls)
+        ]
+
+    monkeypatch.setattr(redis.Redis, "evalsha", one_server)
+    pipelines.clear()
+    for _ in range(2):
+        assert cache.get_many(KEYS) == VALUES
+        cache.local.clear()
+    assert len(pipelines) == 2
+    assert len(logged(caplog)) == 1
+
+
+# --- replicas ---
+
+
+@pytest.fixture(scope="module")
+def primary_and_replica():
+    with servers.valkey("--repl-diskless-sync-delay", "0") as primary:
+        host, port = primary.removeprefix("redis://").split(":")
+        with servers.valkey("--replicaof", host, port) as replica:
+            yield primary, replica
+
+
+@pytest.mark.parametrize("kind", ["django-redis", "django"])
+def test_a_replica_runs_the_script(kind, make_cache, primary_and_replica, caplog, pipelines):
+    backend = {"django-redis": "django_redis.cache.RedisCache", "django": "django.core.cache.backends.redis.RedisCache"}
+    cache = make_cache({"BACKEND": backend[kind], "LOCATION": list(primary_and_replica)})
+    for key in KEYS:
+        cache.set(key, [key], 100)
+    primary, replica = map(redis.Redis.from_url, primary_and_replica)
+    with primary, replica:
+        primary.set("last", 1)
+        assert primary.wait(1, 4_000) == 1
+        replica.config_resetstat()
+        for _ in range(30):  # each time of one of the replicas, drawn by lot, and to both clients the primary is one
+            assert cache.get_many(KEYS) == VALUES
+            cache.local.clear()
+        assert replica.info("commandstats")["cmdstat_evalsha"]["calls"] > 1
+    assert pipelines == []
+    assert logged(caplog) == []
