@@ -14,17 +14,15 @@ from tieredcache.remote.failures import describe, is_refusal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FEWEST: Final = 4  # keys from which the script takes less time than the pipeline
+FEWEST: Final = 5  # keys from which the script takes less time than the pipeline, with each client
+MOST: Final = 5_000  # keys: Lua passes no more than some 8,000 arguments to a function
 TRUSTED: Final = 20  # keys that it has found, see below
 GONE: Final = -2  # what PTTL says of a key that is not there
-# Lua passes about 8,000 arguments to a function. An error of PTTL, by an ACL, is a reply like others. No key is written, so a
-# replica runs it. Bytes, because the client would look up how to encode a text for each call.
+# An error of PTTL, by an ACL, is a reply like others. No key is written, so a replica runs it. Bytes, because the client would
+# look up how to encode a text for each call.
 SCRIPT: Final = b"""\
-local values, ttls = {}, {}
-for first = 0, #KEYS - 1, 5000 do
-  local found = redis.call('MGET', unpack(KEYS, first + 1, math.min(first + 5000, #KEYS)))
-  for i = 1, #found do values[first + i], ttls[first + i] = found[i], redis.pcall('PTTL', KEYS[first + i]) end
-end
+local values, ttls, call = redis.call('MGET', unpack(KEYS)), {}, redis.pcall
+for i, key in ipairs(KEYS) do ttls[i] = call('PTTL', key) end
 return {values, ttls}
 """
 
@@ -52,7 +50,7 @@ class Script:
         """
         found: list[Any] = []
         refusal = ""
-        if self._runs and len(names) >= FEWEST:
+        if self._runs and FEWEST <= len(names) <= MOST:
             try:
                 found, ttls = connection.register_script(SCRIPT)(names)
             except Exception as error:
