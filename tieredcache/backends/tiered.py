@@ -171,14 +171,18 @@ class TieredCache(RemoteReads):
 
         Two keys that are one to the remote (``1`` and ``"1"``) are asked for once.
         """
+        tier, index = self._tier, self._tier.index
         plan: list[tuple[Any, Hashable, Any]] = []
         reads: dict[Hashable, Read] = {}
         for key in keys:
-            local_key = self.local_key(key, version)
-            value = UNKNOWN if local_key in reads else self._tier.serve(local_key, accepts)
+            local_key, value = self.local_key(key, version), UNKNOWN
+            if local_key not in reads:
+                # Looked up first: what is not there costs serve() an exception.
+                if local_key in index:
+                    value = tier.serve(local_key, accepts)
+                if value is UNKNOWN:
+                    reads[local_key] = tier.begin(key, version, local_key)
             plan.append((key, local_key, value))
-            if value is UNKNOWN and local_key not in reads:
-                reads[local_key] = self._tier.begin(key, version, local_key)
         return plan, reads
 
     # --- what is made of a local copy, such as the index of a lookup table ---

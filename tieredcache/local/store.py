@@ -17,7 +17,6 @@ import os
 import sys
 import threading
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from lru import LRU
@@ -75,8 +74,10 @@ class Store(Generic[Kept]):
             if old is not None:
                 removed += old, old.kill()
                 # First: a change that is cut in two must not leave in lru what is in index no more. Not pop(): it counts.
-                with suppress(KeyError):
+                try:  # noqa: SIM105 - as in kill()
                     del lru[key]
+                except KeyError:
+                    pass
             index[key] = entry
             while len(index) > capacity and (last := lru.peek_last_item()):
                 self._unlink(last, removed)

@@ -131,7 +131,8 @@ class Prefetch:
     def note(self, key: Any, local_key: Hashable, entry: Entry, now: float) -> None:
         """Put a key that is read ``now`` into the present burst. ``entry``: its local copy."""
         # No lock: a time limit that strikes before the try would leave it locked. This is left to the thread it has struck.
-        if self._learning.setdefault("thread", threading.get_ident()) != threading.get_ident() or self._busy:
+        thread = threading.get_ident()
+        if self._learning.setdefault("thread", thread) != thread or self._busy:
             return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
         try:
             self._busy = True
@@ -217,6 +218,8 @@ def _good(trips: list[Trip]) -> bool:
 
 def size_of(value: Any) -> int:
     """About how many bytes an entry's ``value`` takes on its way; too many where that is not known: of shared objects."""
+    if type(value) is str:  # the same, sooner
+        return 8 + len(value)
     size, pending = 0, [value]
     while pending and size <= LARGEST_VALUE:
         part = pending.pop()

@@ -86,7 +86,7 @@ class PipelinedReader(Reader):
         except Exception as error:
             self.failed(remote, connection, error)
             raise Swallowed from error
-        answers = [_answer(*each, decode) for each in zip(values[:asked], ttls[:asked], strict=True)]
+        answers = [_answer(value, pttl, decode) for value, pttl in zip(values[:asked], ttls[:asked], strict=True)]
         if asked is not None:
             answers += [_brought(*each, decode) for each in zip(values[asked:], ttls[asked:], strict=True)]
         return answers
