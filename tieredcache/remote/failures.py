@@ -134,8 +134,8 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a server has replied that it does not run this command: not at all, not here, or not for this user."""
-    known = type(error).__name__ != "ReadOnlyError" and is_remote_error(error)
-    return not known and isinstance(error, _loaded(_REPLIES))
+    failed = type(error).__name__ != "ReadOnlyError" and is_remote_error(error)
+    return not failed and isinstance(error, _loaded(_REPLIES))
 
 
 def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:

@@ -18,7 +18,7 @@ from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS, time_limits
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
 from tieredcache.remote.reader import Reader, Undecodable, in_seconds
-from tieredcache.remote.script import GONE, Script
+from tieredcache.remote.script import GONE, ManyKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     Pipes: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
 
 
-class PipelinedReader(Reader):
+class PipelinedReader(ManyKeys):
     """GET and PTTL in one trip, wanted or not; the rest is what a client does differently."""
-
-    # Of the remote's own get_many: whether one command names many keys, and whether these are of one server.
-    mget = scripts = True
-
-    def __init__(self) -> None:
-        self._script = Script(runs=self.scripts, mget=self.mget)
 
     # Two of them, so that no miss pays for a list of one.
 
@@ -82,7 +76,7 @@ class PipelinedReader(Reader):
     ) -> list[Answer]:
         connection, names, decode = self.open_many(remote, keys, version)
         try:
-            values, ttls = self._script.ask(connection, names, self.alias)
+            values, ttls = self.ask(connection, names)
         except Exception as error:
             self.failed(remote, connection, error)
             raise Swallowed from error
@@ -149,7 +143,6 @@ class ClientReader(PipelinedReader):
     """django-redis and django-valkey, which are built alike."""
 
     def __init__(self, interrupted: Any, errors: tuple[type[Exception], ...]) -> None:
-        super().__init__()
         self._interrupted = interrupted
         self._errors = errors
 

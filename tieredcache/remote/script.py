@@ -10,6 +10,7 @@ import logging
 from typing import Any, Final
 
 from tieredcache.remote.failures import describe, is_refusal
+from tieredcache.remote.reader import Reader
 
 FEWEST: Final = 5  # keys from which the script takes less time than the pipeline, with each client
 MOST: Final = 5_000  # keys: Lua passes no more than some 8,000 arguments to a function
@@ -24,23 +25,22 @@ return {values, ttls}
 logger: Final = logging.getLogger("tieredcache")
 
 
-class Script:
-    """The script, and what this process knows of how one remote runs it. Shared by all threads.
+class ManyKeys(Reader):
+    """Reads many keys of one remote, and remembers whether its server runs the script.
 
     A proxy in front of several servers may send it to one of them, where the keys of the others are missing. So until it has
-    found ``TRUSTED`` keys, what it misses is asked for again. ``mget``: the remote's own ``get_many`` is an MGET.
+    found ``TRUSTED`` keys, what it misses is asked for again.
     """
 
-    def __init__(self, *, runs: bool, mget: bool) -> None:
-        self._runs = runs
-        self._mget = mget
-        self._found = 0
+    mget = True  # as the remote's own get_many; else that is a pipeline of GETs
+    scripts = True  # until the server has refused them
+    _found = 0
 
-    def ask(self, connection: Any, names: list[str], alias: str) -> tuple[list[Any], list[Any]]:
-        """The values of ``names`` and what PTTL says of them; raises what the remote's own read would. ``alias``: its."""
+    def ask(self, connection: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
+        """The values of ``names`` and what PTTL says of them; raises what the remote's own read would raise."""
         found: list[Any] = []
         refusal = ""
-        if self._runs and FEWEST <= len(names) <= MOST:
+        if self.scripts and FEWEST <= len(names) <= MOST:
             try:
                 found, ttls = connection.register_script(SCRIPT)(names)
             except Exception as error:
@@ -49,23 +49,20 @@ class Script:
                 refusal = describe(error)
             else:
                 missing = found.count(None)
-                doubtful = missing and (self._found < TRUSTED or (not self._mget and _hides_errors(found, ttls)))
+                doubtful = missing and self._found < TRUSTED
                 self._found += len(found) - missing
+                if missing and not self.mget:  # a value of another type is missing to MGET, and an error to GET
+                    doubtful = doubtful or any(value is None and ttl != GONE for value, ttl in zip(found, ttls, strict=True))
                 if not doubtful:
                     return found, ttls
-        values, ttls = _pipelined(connection, names, mget=self._mget)
+        values, ttls = _pipelined(connection, names, mget=self.mget)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
         if any(first is None and second is not None for first, second in zip(found, values, strict=False)):
             refusal = "it does not find every key"
-        if refusal and self._runs:
-            self._runs = False
-            logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s.", alias, refusal)
+        if refusal and self.scripts:
+            self.scripts = False
+            logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s.", self.alias, refusal)
         return values, ttls
-
-
-def _hides_errors(values: list[Any], ttls: list[Any]) -> bool:
-    """Whether something may be there that MGET calls missing: a value of another type, for which GET is an error."""
-    return any(value is None and ttl != GONE for value, ttl in zip(values, ttls, strict=True))
 
 
 def _pipelined(connection: Any, names: list[str], *, mget: bool) -> tuple[list[Any], list[Any]]:
