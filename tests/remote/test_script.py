@@ -7,6 +7,7 @@ import valkey
 from tests.support import servers
 from tests.support.copies import deadline
 from tests.support.trips import CountingConnection, counting
+from tieredcache.remote import prefetch
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 KINDS = ["django-redis", "django", "django-valkey"]
@@ -56,8 +57,10 @@ def test_many_keys_are_read_by_one_command(kind, make_cache, mode, valkey_url, p
 
 def test_what_is_brought_along_comes_by_the_same_command(make_cache, clock, pipelines):
     cache = filled(make_cache("django-redis", LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=30))
+    prefetch.begin_burst()
     assert cache.get_many(KEYS) == VALUES
     clock.move(6)
+    prefetch.begin_burst()
     assert cache.get(KEYS[0]) == VALUES[KEYS[0]]
     assert cache.stats().prefetched == 19
     assert pipelines == []
