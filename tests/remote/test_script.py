@@ -261,6 +261,43 @@ def test_a_proxy_that_asks_one_server_for_all_keys_is_found_out(make_cache, monk
     assert len(logged(caplog)) == 1
 
 
+def test_a_key_that_is_written_meanwhile_is_no_reason_to_give_the_script_up(make_cache, monkeypatch, caplog, pipelines):
+    cache = make_cache("django-redis")
+    evalsha = redis.Redis.evalsha
+
+    def overtaken(self, *args):
+        found = evalsha(self, *args)
+        cache.remote.set_many(VALUES)
+        return found
+
+    cache.get_many(KEYS)
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Redis, "evalsha", overtaken)
+        assert cache.get_many(KEYS) == VALUES
+    cache.local.clear()
+    pipelines.clear()
+    assert cache.get_many(KEYS) == VALUES
+    assert pipelines == []
+    assert logged(caplog) == []
+
+
+def test_a_proxy_that_closes_the_connection_on_a_script_is_asked_by_pipelines(make_cache, monkeypatch, caplog, pipelines):
+    """As twemproxy does. Where the pipeline fails as well, it was not the script."""
+    cache = make_cache("django-redis")
+    cache.remote.set_many(VALUES)
+    raising(monkeypatch, redis.ConnectionError("Connection closed by server."))
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.client.Pipeline, "execute", redis.Redis.evalsha)
+        with pytest.raises(redis.ConnectionError):
+            cache.get_many(KEYS)
+    pipelines.clear()
+    for _ in range(2):
+        assert cache.get_many(KEYS) == VALUES
+        cache.local.clear()
+    assert len(pipelines) == 2
+    assert len(logged(caplog)) == 1
+
+
 # --- replicas ---
 
 

@@ -70,6 +70,7 @@ _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
 _PYTHONS_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _DATABASE: Final[_Classes] = {"django.db.utils": "Error"}
 _REPLIES: Final[_Classes] = dict.fromkeys(("redis.exceptions", "valkey.exceptions"), "ResponseError")
+_CLOSED: Final[_Classes] = dict.fromkeys(_REPLIES, "ConnectionError")
 # An error that a Redis or Valkey server replies is the command's fault, unless it is one of these (AskError is MovedError
 # too, and ClusterDownError is MasterDownError)...
 _SERVER_ERRORS: Final[_Classes] = dict.fromkeys(
@@ -132,8 +133,13 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
     return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether a server has replied that it does not run this command: not at all, not here, or not for this user."""
+def is_refusal(error: BaseException, *, closed: bool) -> bool:
+    """Whether a server has replied that it does not run this command: not at all, not here, or not for this user.
+
+    ``closed``: or has closed the connection, as some proxies do.
+    """
+    if isinstance(error, _loaded(_CLOSED)):
+        return closed
     failed = type(error).__name__ != "ReadOnlyError" and is_remote_error(error)
     return not failed and isinstance(error, _loaded(_REPLIES))
 

@@ -41,10 +41,11 @@ class ManyKeys(Reader):
         found: list[Any] = []
         refusal = ""
         if self.scripts and FEWEST <= len(names) <= MOST:
+            script = connection.register_script(SCRIPT)
             try:
-                found, ttls = connection.register_script(SCRIPT)(names)
+                found, ttls = script(names)
             except Exception as error:
-                if not is_refusal(error):
+                if not is_refusal(error, closed=not self._found):
                     raise
                 refusal = describe(error)
             else:
@@ -56,13 +57,18 @@ class ManyKeys(Reader):
                 if not doubtful:
                     return found, ttls
         values, ttls = _pipelined(connection, names, mget=self.mget)
-        # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
-        if any(first is None and second is not None for first, second in zip(found, values, strict=False)):
+        # Where that has raised as well it was no matter of the script: a key, say, that the user may not read. And what has
+        # been missing may have been written meanwhile.
+        if found and _misses(found, values) and _misses(script(names)[0], values):
             refusal = "it does not find every key"
         if refusal and self.scripts:
             self.scripts = False
-            logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s.", self.alias, refusal)
+            logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s", self.alias, refusal)
         return values, ttls
+
+
+def _misses(found: list[Any], values: list[Any]) -> bool:
+    return any(one is None and value is not None for one, value in zip(found, values, strict=True))
 
 
 def _pipelined(connection: Any, names: list[str], *, mget: bool) -> tuple[list[Any], list[Any]]:
