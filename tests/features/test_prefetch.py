@@ -18,6 +18,7 @@ from tieredcache import fresh
 from tieredcache.local.entries import Entry
 from tieredcache.remote import prefetch
 from tieredcache.remote.prefetch import Prefetch
+from tieredcache.remote.script import SCRIPT
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 BATCHING = ["django-redis", "django", "django-valkey", "django-valkey-cluster", "memcached"]
@@ -39,6 +40,8 @@ def ask(cache, key=PAGE[0]):
 def cache(make_cache, clock, valkey_url):
     """A cache whose page has been read once, and has expired; its trips are counted."""
     cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
+    with redis.Redis.from_url(valkey_url) as server:
+        server.script_load(SCRIPT)  # the first to use it on a server pays two trips more
     return read_once(cache, clock)
 
 
@@ -191,7 +194,8 @@ def test_a_write_during_the_trip_is_not_undone(cache, monkeypatch):
 
     monkeypatch.setattr(reader, "get_many", overtaken)
     ask(cache)
-    assert cache.stats().prefetched == 6, "that copy was not kept"
+    assert PAGE[3] not in brought(cache)
+    assert cache.stats().prefetched == len(brought(cache)), "that copy was not kept"
     assert cache.get(PAGE[3]) == "newer"
 
 
