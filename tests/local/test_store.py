@@ -83,7 +83,7 @@ def entry(value):
 
 def test_what_leaves_the_store_is_handed_to_the_caller():
     """So that its destructor runs when the caller lets it go, and not amid the change. The key's, too."""
-    store, keys, entries, values = Store(), [("a",), ("b",)], [], []
+    store, keys, entries, values = Store(100, alone=False), [("a",), ("b",)], [], []
     removed = []
     for key in keys:
         values.append(object())
@@ -109,7 +109,7 @@ def test_what_leaves_the_store_is_handed_to_the_caller():
 
 def test_nothing_is_changed_amid_a_change():
     """The store says so, and its caller goes without."""
-    store, removed = Store(), []
+    store, removed = Store(100, alone=False), []
     first = entry(1)
     assert store.put("a", first, 2, removed)
     store.busy = True
@@ -247,7 +247,7 @@ class Cut(dict):
 
 def test_a_change_that_is_cut_off_leaves_nothing_in_the_lru_alone():
     """Where lru-dict alone held an entry, its destructor would run in the middle of the next update."""
-    store, removed = Store(), []
+    store, removed = Store(100, alone=False), []
     store.put("a", entry(1), 2, removed)
     store.index = Cut(store.index)
     with pytest.raises(CutOff):

@@ -1,4 +1,7 @@
-"""``get_or_set`` of both backends: one thread or task of this process computes a value, the others wait for it."""
+"""``get_or_set`` of both backends: one thread or task of this process computes a value, the others wait for it.
+
+With ``REFRESH_EARLY`` a value that is there is computed before it expires, too, and nobody waits for that: ``early.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,87 +10,143 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from tieredcache.local.entries import MISSING
+from tieredcache.config.options import BETA
+from tieredcache.freshness import fresh
+from tieredcache.local.entries import MISSING, time_limits
 from tieredcache.local.inflight import Computation
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from tieredcache.local.early import Early
     from tieredcache.local.inflight import Inflight
 
 
 class GetOrSet(BaseCache):
-    """Adds it to a backend with ``inflight`` and ``local_key``, whose reads and writes are here called by Django's names."""
+    """Adds it to a backend with ``local_key``, whose reads and writes are here called by Django's names.
 
-    @property
-    def inflight(self) -> Inflight:
-        """The values that threads and tasks of this process are computing, by local key."""
-        raise NotImplementedError
+    The backend sets ``inflight``: the values that threads and tasks of this process are computing, by local key; ``early``:
+    those to compute before they expire; and the option ``refresh_early``.
+    """
+
+    inflight: Inflight
+    early: Early
+    refresh_early: float
 
     def local_key(self, key: Any, version: Any = None) -> Hashable:
         """The local tier's key for ``(key, version)``."""
         raise NotImplementedError
 
-    def get_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+    def get_or_set(
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
+    ) -> Any:
         """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
 
         A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
-        what it raises.
+        what it raises. ``refresh_early``: of this key, in place of the option.
         """
+        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         finished = self.inflight.finished
-        if (value := self.get(key, MISSING, version)) is not MISSING:
-            return value
-        own = Computation(self.local_key(key, version))
+        old = self.get(key, MISSING, version)
+        if old is not MISSING and not (beta and self._is_due(key, default, version)):
+            return old
+        own = Computation(self.local_key(key, version), beta, waits=old is MISSING)
 
-        def compute(_: Computation | None) -> Any:
+        def compute(other: Computation | None) -> Any:
+            if other is not None and not own.waits:
+                return old
             # Once more where another has finished since the read above.
             if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
                 return value
             own.starts()
-            return added(default())
+            value = default()
+            if beta:
+                self.early.took(own)
+            return added(value)
 
         def added(value: Any) -> Any:
             # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
             return self.get(key, value, version) if self._store_own(own, key, value, timeout, version) else value
 
-        return self.inflight.share(own, compute) if callable(default) else added(default)
+        try:
+            return self.inflight.share(own, compute) if callable(default) else added(default)
+        except Exception as error:  # noqa: BLE001 - raised there, unless the old value stands in for the new one
+            return self._instead_of(error, own, old)
 
-    async def aget_or_set(self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> Any:
+    async def aget_or_set(
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
+    ) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
+        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         finished = self.inflight.finished
-        if (value := await self.aget(key, MISSING, version)) is not MISSING:
-            return value
-        own = Computation(self.local_key(key, version))
+        old = await self.aget(key, MISSING, version)
+        if old is not MISSING and not (beta and self._is_due(key, default, version)):
+            return old
+        own = Computation(self.local_key(key, version), beta, waits=old is MISSING)
 
-        async def compute(_: Computation | None) -> Any:
+        async def compute(other: Computation | None) -> Any:
+            if other is not None and not own.waits:
+                return old
             if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
                 return value
             own.starts()
             value = default()
-            return await added(await value if inspect.isawaitable(value) else value)
+            if inspect.isawaitable(value):
+                value = await value
+            if beta:
+                self.early.took(own)
+            return await added(value)
 
         async def added(value: Any) -> Any:
             stored = await self._astore_own(own, key, value, timeout, version)
             return await self.aget(key, value, version) if stored else value
 
-        return await (self.inflight.ashare(own, compute) if callable(default) else added(default))
+        try:
+            return await (self.inflight.ashare(own, compute) if callable(default) else added(default))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._instead_of(error, own, old)
+
+    def _is_due(self, key: Any, default: Any, version: Any) -> bool:
+        """Whether this caller is to compute the value early that it has found."""
+        due = bool(self.early.due) and callable(default) and self.early.is_due(self.local_key(key, version))
+        return due and self._stores(key, version)
+
+    def _instead_of(self, error: Exception, own: Computation, old: Any) -> Any:
+        """The old value, where a new one could not be computed early; raises all other errors, and time limits."""
+        if own.waits or isinstance(error, (TimeoutError, *time_limits())):
+            raise error
+        self.early.failed(own.key, error)
+        return old
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
-        """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``."""
+        """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``.
+
+        What was computed early is set, if the old value is still there: another process may have written or deleted it.
+        """
+        store: Any = self.add
+        if not own.waits:
+            with fresh():
+                found = self.get(key, MISSING, version)
+            store = self.early.write(own.key, found, self.set, self.add)
         try:
-            if own.stores() and self._stores(key, version):
-                self.add(key, value, timeout, version)
+            if store and own.stores() and self._stores(key, version):
+                store(key, value, timeout, version)
                 return True
-            return own.forgotten
+            return own.forgotten or not own.waits
         finally:
             self.inflight.stored(own)
 
     async def _astore_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
+        store: Any = self.aadd
+        if not own.waits:
+            with fresh():
+                found = await self.aget(key, MISSING, version)
+            store = self.early.write(own.key, found, self.aset, self.aadd)
         try:
-            if own.stores() and self._stores(key, version):
-                await self.aadd(key, value, timeout, version)
+            if store and own.stores() and self._stores(key, version):
+                await store(key, value, timeout, version)
                 return True
-            return own.forgotten
+            return own.forgotten or not own.waits
         finally:
             self.inflight.stored(own)
 

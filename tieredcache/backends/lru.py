@@ -9,12 +9,12 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from tieredcache.backends.lru_keys import StoreKeys
 from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, NEVER, packed, unpacked
-from tieredcache.local.stats import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
-    from tieredcache.local.inflight import Computation, Inflight
+    from tieredcache.local.inflight import Computation
+    from tieredcache.local.stats import Stats
 
 
 class LRUCache(StoreKeys):
@@ -32,16 +32,7 @@ class LRUCache(StoreKeys):
 
     def stats(self) -> Stats:
         """What this process has counted, over all instances of this ``LOCATION``."""
-        store = self._store
-        return Stats(
-            hits=store.hits,
-            misses=store.misses,
-            forgotten=store.forgotten,
-            evictions=store.evictions,
-            expired=store.expired,
-            entries=len(store),
-            max_entries=self._max_entries,
-        )
+        return self._store.counted(self._max_entries)
 
     # --- reads ---
 
@@ -105,12 +96,27 @@ class LRUCache(StoreKeys):
         removed: list[Any] = []
         kept = self._packed(value)
         with self._store.lock:  # for which a delete waits
-            if not own.forgotten:
+            old = self._store.index.get(own.key)
+            if not own.waits and old is not None and not own.forgotten:  # in place: no reader finds the key missing
+                removed.append(getattr(old, "kept", None))
+                old.kept, old.deadline = kept, self._deadline(timeout)
+                self.inflight.overtake([own.key])
+            elif not own.forgotten:
                 self._add(key, kept, timeout, version, removed)
+        if own.beta:
+            self._plan(own.key)
         return True
 
     async def _astore_own(self, *computed: Any) -> bool:
         return self._store_own(*computed)
+
+    def _is_due(self, key: Any, default: Any, version: Any) -> bool:
+        self._plan(self.local_key(key, version))  # the value may have been written since
+        return super()._is_due(key, default, version)
+
+    def _plan(self, local_key: Hashable) -> None:
+        entry, now = self._store.index.get(local_key), clock()
+        self.early.limit(local_key, now, entry.deadline - now if entry else None, FOREVER)
 
     # --- what is made of a value, such as the index of a lookup table ---
 
@@ -149,11 +155,6 @@ class LRUCache(StoreKeys):
     def local_timeout(self, key: str) -> float:  # noqa: ARG002 - as TieredCache's
         """The seconds for which a copy of ``key`` may be served beside another tier: there is none."""
         return FOREVER
-
-    @property
-    def inflight(self) -> Inflight:
-        """The values that threads and tasks of this process are computing, by local key."""
-        return self._store.inflight
 
     # --- writes ---
 

@@ -10,7 +10,6 @@ from lru import LRU
 from tieredcache.backends.get_or_set import GetOrSet
 from tieredcache.config.options import read_lru_options, store_name
 from tieredcache.local.entries import BareEntry, CopyingEntry
-from tieredcache.local.inflight import Inflight
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
@@ -29,17 +28,13 @@ class SharedStore(Store[BareEntry]):
     ``copies``: whether each reader gets an object of its own.
     """
 
-    def __init__(self, prefix: str | None, *, copies: bool) -> None:
-        super().__init__()
+    def __init__(self, prefix: str | None, options: LRUOptions) -> None:
+        super().__init__(options.max_entries, alone=True)
         self.prefix = prefix
-        self.copies = copies
-        self.entry: type[BareEntry] = CopyingEntry if copies else BareEntry
+        self.copies = options.copy_values
+        self.entry: type[BareEntry] = CopyingEntry if self.copies else BareEntry
         self.misses = self.expired = self.forgotten = 0
         self.deletes = 0  # those of absent keys, too
-
-    def after_fork(self) -> None:
-        super().after_fork()
-        self.inflight: Inflight = Inflight()
 
 
 _stores: Final[dict[tuple[str, bool], SharedStore]] = {}  # of overridden settings, too: these may have another COPY_VALUES
@@ -64,8 +59,9 @@ class StoreKeys(GetOrSet):
         name = store_name(location, params), options.copy_values
         store = _stores.get(name)  # compared with None: an empty store is false
         if store is None:
-            store = _stores.setdefault(name, SharedStore(self._prefix(), copies=options.copy_values))
+            store = _stores.setdefault(name, SharedStore(self._prefix(), options))
         self._store = store
+        self.inflight, self.early, self.refresh_early = store.inflight, store.early, options.refresh_early
         self._choose_keys()
 
     def __setattr__(self, name: str, value: Any) -> None:

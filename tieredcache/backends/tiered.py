@@ -17,7 +17,6 @@ from tieredcache.local.immutable import share_instances_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from tieredcache.local.inflight import Inflight
     from tieredcache.local.stats import Stats
     from tieredcache.local.tier import Read
 
@@ -45,7 +44,13 @@ class TieredCache(RemoteReads):
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(location, params)
-        self._lru = self._tier.lru
+        tier = self._tier
+        self._lru, self.inflight, self.early, self.refresh_early = (
+            tier.lru,
+            tier.inflight,
+            tier.early,
+            tier.options.refresh_early,
+        )
 
     @property
     def local(self) -> Local:
@@ -217,8 +222,3 @@ class TieredCache(RemoteReads):
     def local_timeout(self, key: str) -> float:
         """The seconds for which a local copy of ``key`` may be served; 0: none is kept."""
         return self._tier.options.timeout_for(key)
-
-    @property
-    def inflight(self) -> Inflight:
-        """The values that threads and tasks of this process are computing, by local key."""
-        return self._tier.inflight

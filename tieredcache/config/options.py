@@ -33,6 +33,7 @@ class TieredOptions:
     jitter: float = 0.1
     share_values: bool | tuple[str, ...] = False
     prefetch: int = 100
+    refresh_early: float = 0
     stale_while_revalidate: float = 0
     stale_if_error: float = 0
     remote_errors: str = "raise"
@@ -66,6 +67,7 @@ class LRUOptions:
     max_entries: int = 300
     cull_frequency: int = 3  # of no effect: one entry goes at a time
     copy_values: bool = False
+    refresh_early: float = 0
 
 
 class Mistake(ImproperlyConfigured):
@@ -163,6 +165,7 @@ def _bool(value: Any, option: str) -> bool:
     return bool(value)
 
 
+BETA: Final = Number("how early; 1 is usual, 0: never")
 _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
     "LOCAL_TIMEOUT": Number("seconds; 0 switches the local tier off"),
     "LOCAL_TIMEOUTS": _local_timeouts,
@@ -171,6 +174,7 @@ _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
     "JITTER": Number("a share of the local timeout", high=1),
     "SHARE_VALUES": _share_values,
     "PREFETCH": Number("keys; 0: nothing is brought along", whole=True),
+    "REFRESH_EARLY": BETA,
     "STALE_WHILE_REVALIDATE": Number("seconds past the deadline"),
     "STALE_IF_ERROR": Number("seconds past the deadline"),
     "REMOTE_ERRORS": _remote_errors,
@@ -180,6 +184,7 @@ _LRU: Final[dict[str, Callable[[Any, str], Any]]] = {
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
     "CULL_FREQUENCY": Number("accepted and of no effect", whole=True),
     "COPY_VALUES": _bool,
+    "REFRESH_EARLY": BETA,
 }
 
 

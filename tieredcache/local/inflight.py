@@ -87,13 +87,17 @@ class Computation(Step):
     ``forgotten``: another caller has written the key since the computation began, so what it returns may be an old value; or
     it has ended, though a thread goes on with it, because the task that waited was cancelled: nobody tells it of writes.
     ``storing``: the step in which the value is stored, by the thread ``storer``; ``None`` before and afterwards.
+    ``beta``: how early the next value is computed (``early.py``). ``waits``: for another's; ``False``: this one is early.
     """
 
-    __slots__ = ("forgotten", "key", "loop", "outer", "storer", "storing", "thread")
+    __slots__ = ("began", "beta", "forgotten", "key", "loop", "outer", "storer", "storing", "thread", "waits")
 
-    def __init__(self, key: Hashable) -> None:
+    def __init__(self, key: Hashable, beta: float = 0, *, waits: bool = True) -> None:
         super().__init__()
         self.key: Hashable = key
+        self.beta: float = beta
+        self.waits: bool = waits
+        self.began: float = 0
         self.forgotten: bool = False
         self.storing: Step | None = None
         self.storer: int = 0
@@ -104,6 +108,8 @@ class Computation(Step):
     def starts(self) -> None:
         """From here on, whatever the calling code waits for, it is not another computation."""
         self.forgotten = self.ended  # what was written while it waited is what it will see
+        if self.beta:
+            self.began = clock()
         _computing.set(self)
 
     def stores(self) -> bool:
@@ -134,14 +140,21 @@ class Inflight:
         self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
         self.finished: int = 0
 
+    def reset(self) -> None:
+        """Forget all of them, in a child process: they are those of the parent's threads."""
+        self.under_way.clear()
+        self._shared.clear()
+
     def join(self, own: Computation, *, sync: bool) -> Computation | None:
-        """Register ``own``; returns the computation of the same key that its caller should wait for first, if any."""
+        """Register ``own``; returns the computation of the same key that comes first, if any: to wait for, if it waits."""
         self.under_way.add(own)
         other = self._shared.setdefault(own.key, own)
         if other.ended:  # an exception has cut its end off
             self._shared[own.key] = other = own
-        if other is own or own.outer is not None:
+        if other is own or (own.outer is not None and own.waits):
             return None
+        if not own.waits:
+            return other
         if sync:  # the other one may need this thread, or the event loop that asgiref runs sync code for here
             loop = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
             if own.loop is not None or other.thread == own.thread or (loop is not None and other.loop is loop):
@@ -160,11 +173,11 @@ class Inflight:
         )
 
     def share(self, own: Computation, compute: Callable[[Computation | None], Result]) -> Result:
-        """Call ``compute`` with the computation of another caller that this one has waited for, if there was one."""
+        """Call ``compute`` with the computation of another caller that came before this one, if there was one."""
 
         def in_turn() -> Result:
             other = self.join(own, sync=True)
-            if other is not None and not wait(other):
+            if other is not None and own.waits and not wait(other):
                 self.overdue(own, other)
             return compute(other)
 
@@ -175,7 +188,7 @@ class Inflight:
         try:
             try:
                 other = self.join(own, sync=False)
-                if other is not None and not await await_(other):
+                if other is not None and own.waits and not await await_(other):
                     self.overdue(own, other)
                 return await compute(other)
             finally:

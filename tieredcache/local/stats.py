@@ -35,6 +35,8 @@ class Stats:
     """Remote answers that were brought along with another key, and kept."""
     prefetch_used: int = 0
     """Of these, those that were read later."""
+    refreshed_early: int = 0
+    """Values that were computed before they expired."""
     entries: int = 0
     """Local copies held now, those past their deadline included until they are met or evicted."""
     max_entries: int = 0

@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from lru import LRU
 
+from tieredcache.local.early import Early
 from tieredcache.local.entries import BareEntry
+from tieredcache.local.inflight import Inflight
+from tieredcache.local.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -31,9 +34,14 @@ _stores: Final[weakref.WeakSet[Store[Any]]] = weakref.WeakSet()
 
 
 class Store(Generic[Kept]):
-    """Entries by key, and the only part that knows the eviction policy. ``lock``: see the rules."""
+    """Entries by key, and the only part that knows the eviction policy. ``lock``: see the rules.
 
-    def __init__(self) -> None:
+    ``capacity``: entries, about. ``alone``: no other process computes the same values.
+    """
+
+    def __init__(self, capacity: int, *, alone: bool) -> None:
+        self.inflight: Inflight = Inflight()
+        self.early: Early = Early(capacity, alone=alone)
         # As large as can be: lru-dict must never evict by itself, because it would not hand over what it evicts.
         self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
         # The same entries: to look at one without promoting or counting it, and to keep it alive (rule 2).
@@ -48,6 +56,8 @@ class Store(Generic[Kept]):
         """Make the store usable in a child process, whatever another thread of the parent was doing to it."""
         self.lock: threading.RLock = threading.RLock()
         self.busy: bool = False
+        self.inflight.reset()
+        self.early.reset()
         self._repair()
 
     def __len__(self) -> int:
@@ -58,6 +68,12 @@ class Store(Generic[Kept]):
         """Lookups in ``lru`` that were hits; never less than before, though one is counted before it proves to be none."""
         self._hits = max(self._hits, self.lru.get_stats()[0] - self.not_hits)
         return self._hits
+
+    def counted(self, max_entries: int) -> Stats:
+        """What this process has counted; 0 for what this store does not count."""
+        counts = {name: getattr(self, name, 0) for name in Stats.__slots__}
+        counts.update(refreshed_early=self.early.refreshed, entries=len(self), max_entries=max_entries)
+        return Stats(**counts)
 
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 

@@ -24,8 +24,6 @@ from typing import TYPE_CHECKING, Any, Final
 from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, time_limits, unpickle
 from tieredcache.local.immutable import is_immutable
-from tieredcache.local.inflight import Inflight
-from tieredcache.local.stats import Stats
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 
     from tieredcache.config.options import TieredOptions
     from tieredcache.local.entries import Trip
+    from tieredcache.local.stats import Stats
 
 MARKS: Final = 256
 
@@ -69,13 +68,12 @@ class LocalTier(Store[Entry]):
         self.remote_errors: int = 0
         self.prefetched: int = 0
         self.prefetch_used: int = 0
-        super().__init__()
+        super().__init__(options.max_entries, alone=False)
 
     def after_fork(self) -> None:
         super().after_fork()
-        # Readers and computations under way are threads of the parent: what they noted or promised is nothing here.
+        # Readers under way are threads of the parent: what they noted is nothing here.
         self.marks: list[object] = [object() for _ in range(MARKS)]
-        self.inflight: Inflight = Inflight()
         self._undecodable: dict[Hashable, None] = {}  # keys that have been logged
 
     # --- what is served ---
@@ -209,6 +207,8 @@ class LocalTier(Store[Entry]):
             timeout *= 1 - options.jitter * random.random()  # noqa: S311 - jitter, not a secret
             if ttl is not None and ttl < timeout:
                 timeout = ttl
+        if self.early.plans:
+            timeout = self.early.limit(local_key, started, ttl, timeout)
         entry = self._entry(read, value, ttl, trip) if timeout > 0 else None
         removed: list[Any] = [entry]  # let go when the lock has been released
         with self.lock:
@@ -283,18 +283,4 @@ class LocalTier(Store[Entry]):
 
     def stats(self) -> Stats:
         """What this process has counted."""
-        return Stats(
-            hits=self.hits,
-            misses=self.misses,
-            remote_hits=self.remote_hits,
-            stale_served=self.stale_served,
-            forgotten=self.forgotten,
-            evictions=self.evictions,
-            expired=self.expired,
-            remote_errors=self.remote_errors,
-            skipped=self.skipped,
-            prefetched=self.prefetched,
-            prefetch_used=self.prefetch_used,
-            entries=len(self),
-            max_entries=self.options.max_entries,
-        )
+        return self.counted(self.options.max_entries)

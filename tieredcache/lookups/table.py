@@ -180,8 +180,10 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         rows = self._derived(self._cache_key, self._index)
         if rows is None:
             cache = self._bound()
-            own = Computation(cache.local_key(self._cache_key))
-            return cache.inflight.share(own, lambda _: self._load(cache, own))
+            own = Computation(cache.local_key(self._cache_key), cache.refresh_early)
+            rows = cache.inflight.share(own, lambda _: self._load(cache, own))
+            if own.key in cache.early.due:
+                cache.get_or_set(self._cache_key, self._source.load, self._timeout)
         return rows
 
     def _load(self, cache: Cache, own: Computation) -> Rows:
@@ -210,6 +212,8 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
 
     def _store(self, cache: Cache, own: Computation, loaded: Any, asked_at: float, store: Callable[..., Any]) -> Rows:
         """Put what the source had into the cache, unless the key has been written since, and return its rows."""
+        if own.beta:
+            cache.early.took(own)
         if own.stores():
             store(self._cache_key, loaded, self._timeout)
         cache.inflight.stored(own)
@@ -233,7 +237,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
     def _reload(self, called: int) -> None:
         """Reload, unless a reload has done so that began after the turn ``called``."""
         cache = self._bound()
-        own = Computation(cache.local_key(self._cache_key))
+        own = Computation(cache.local_key(self._cache_key), cache.refresh_early)
         # Not for longer than that: the other one may need what the waiting code holds, such as this thread's event loop.
         lock = self._reloading
         if not (locked := lock.acquire(timeout=PATIENCE)):

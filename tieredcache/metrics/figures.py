@@ -43,6 +43,7 @@ FIGURES: Final = (
     Figure("skipped", "tieredcache.skipped", "{answer}", "Remote answers that were not kept."),
     Figure("prefetched", "tieredcache.prefetched", "{answer}", "Remote answers that were brought along with another key."),
     Figure("prefetch_used", "tieredcache.prefetch.used", "{answer}", "Of these, those that were read later."),
+    Figure("refreshed_early", "tieredcache.refreshed_early", "{value}", "Values that were computed before they expired."),
     Figure("entries", "tieredcache.entry.count", "{entry}", "Local copies held now.", counter=False),
     Figure("max_entries", "tieredcache.entry.limit", "{entry}", "The capacity.", counter=False),
 )
