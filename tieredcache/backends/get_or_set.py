@@ -1,7 +1,4 @@
-"""``get_or_set`` of both backends: one thread or task of this process computes a value, the others wait for it.
-
-With ``REFRESH_EARLY`` a value that is there is computed before it expires, too, and nobody waits for that: ``early.py``.
-"""
+"""``get_or_set`` of both backends: one thread or task of this process computes a value, the others wait for it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from tieredcache.config.options import BETA
 from tieredcache.freshness import fresh
-from tieredcache.local.entries import MISSING, time_limits
+from tieredcache.local.entries import MISSING
 from tieredcache.local.inflight import Computation
 
 if TYPE_CHECKING:
@@ -23,15 +20,11 @@ if TYPE_CHECKING:
 
 
 class GetOrSet(BaseCache):
-    """Adds it to a backend with ``local_key``, whose reads and writes are here called by Django's names.
+    """Adds it to a backend with ``local_key``, whose reads and writes are here called by Django's names."""
 
-    The backend sets ``inflight``: the values that threads and tasks of this process are computing, by local key; ``early``:
-    those to compute before they expire; and the option ``refresh_early``.
-    """
-
-    inflight: Inflight
-    early: Early
-    refresh_early: float
+    inflight: Inflight  # the values that threads and tasks of this process are computing, by local key
+    early: Early  # those that are computed before they expire
+    refresh_early: float  # the option
 
     def local_key(self, key: Any, version: Any = None) -> Hashable:
         """The local tier's key for ``(key, version)``."""
@@ -48,7 +41,7 @@ class GetOrSet(BaseCache):
         beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         finished = self.inflight.finished
         old = self.get(key, MISSING, version)
-        if old is not MISSING and not (beta and self._is_due(key, default, version)):
+        if old is not MISSING and not (beta and self.early.due and self._is_due(key, default, version)):
             return old
         own = Computation(self.local_key(key, version), beta, waits=old is MISSING)
 
@@ -70,8 +63,10 @@ class GetOrSet(BaseCache):
 
         try:
             return self.inflight.share(own, compute) if callable(default) else added(default)
-        except Exception as error:  # noqa: BLE001 - raised there, unless the old value stands in for the new one
-            return self._instead_of(error, own, old)
+        except Exception as error:
+            if self.early.failed(own, error):
+                return old
+            raise
 
     async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
@@ -80,7 +75,7 @@ class GetOrSet(BaseCache):
         beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         finished = self.inflight.finished
         old = await self.aget(key, MISSING, version)
-        if old is not MISSING and not (beta and self._is_due(key, default, version)):
+        if old is not MISSING and not (beta and self.early.due and self._is_due(key, default, version)):
             return old
         own = Computation(self.local_key(key, version), beta, waits=old is MISSING)
 
@@ -103,20 +98,14 @@ class GetOrSet(BaseCache):
 
         try:
             return await (self.inflight.ashare(own, compute) if callable(default) else added(default))
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._instead_of(error, own, old)
+        except Exception as error:
+            if self.early.failed(own, error):
+                return old
+            raise
 
     def _is_due(self, key: Any, default: Any, version: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""
-        due = bool(self.early.due) and callable(default) and self.early.is_due(self.local_key(key, version))
-        return due and self._stores(key, version)
-
-    def _instead_of(self, error: Exception, own: Computation, old: Any) -> Any:
-        """The old value, where a new one could not be computed early; raises all other errors, and time limits."""
-        if own.waits or isinstance(error, (TimeoutError, *time_limits())):
-            raise error
-        self.early.failed(own.key, error)
-        return old
+        return callable(default) and self.early.is_due(self.local_key(key, version)) and self._stores(key, version)
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``.

@@ -32,7 +32,7 @@ class LRUCache(StoreKeys):
 
     def stats(self) -> Stats:
         """What this process has counted, over all instances of this ``LOCATION``."""
-        return self._store.counted(self._max_entries)
+        return self._store.stats(self._max_entries)
 
     # --- reads ---
 

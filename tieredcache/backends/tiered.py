@@ -45,12 +45,8 @@ class TieredCache(RemoteReads):
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(location, params)
         tier = self._tier
-        self._lru, self.inflight, self.early, self.refresh_early = (
-            tier.lru,
-            tier.inflight,
-            tier.early,
-            tier.options.refresh_early,
-        )
+        self._lru, self.refresh_early = tier.lru, tier.options.refresh_early
+        self.inflight, self.early = tier.inflight, tier.early
 
     @property
     def local(self) -> Local:
@@ -59,7 +55,7 @@ class TieredCache(RemoteReads):
 
     def stats(self) -> Stats:
         """What this process has counted, over all instances of this alias."""
-        return self._tier.stats()
+        return self._tier.stats(self._tier.options.max_entries)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or hasattr(type(self), name):

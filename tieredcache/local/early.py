@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
-from tieredcache.local.entries import FOREVER, MISSING, NEVER
+from tieredcache.local.entries import FOREVER, MISSING, NEVER, time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -95,13 +95,16 @@ class Early:
         plan = self.plans.get(local_key)
         return add if found is MISSING and plan is not None and plan.expires <= clock() else None
 
-    def failed(self, local_key: Hashable, error: Exception) -> None:
-        """Try again after half of the time that is left; log the error, once until the value is computed."""
-        self.due.pop(local_key, None)
-        if plan := self.plans.get(local_key):
+    def failed(self, own: Computation, error: Exception) -> bool:
+        """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
+        if own.waits or isinstance(error, (TimeoutError, *time_limits())):
+            return False
+        self.due.pop(own.key, None)
+        if plan := self.plans.get(own.key):
             plan.due_at = (clock() + plan.expires) / 2
             if self._alone:
-                self.due[local_key] = plan
+                self.due[own.key] = plan
             if not plan.failing:
-                logger.warning("%r cannot be computed before it expires; the old value is served on: %r.", local_key, error)
+                logger.warning("%r cannot be computed before it expires; the old value is served on: %r.", own.key, error)
             plan.failing = True
+        return True

@@ -69,7 +69,7 @@ class Store(Generic[Kept]):
         self._hits = max(self._hits, self.lru.get_stats()[0] - self.not_hits)
         return self._hits
 
-    def counted(self, max_entries: int) -> Stats:
+    def stats(self, max_entries: int) -> Stats:
         """What this process has counted; 0 for what this store does not count."""
         counts = {name: getattr(self, name, 0) for name in Stats.__slots__}
         counts.update(refreshed_early=self.early.refreshed, entries=len(self), max_entries=max_entries)

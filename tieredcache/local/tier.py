@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from tieredcache.config.options import TieredOptions
     from tieredcache.local.entries import Trip
-    from tieredcache.local.stats import Stats
 
 MARKS: Final = 256
 
@@ -59,15 +58,8 @@ class LocalTier(Store[Entry]):
 
     def __init__(self, options: TieredOptions) -> None:
         self.options: TieredOptions = options
-        self.misses: int = 0
-        self.remote_hits: int = 0
-        self.stale_served: int = 0
-        self.expired: int = 0
-        self.forgotten: int = 0
-        self.skipped: int = 0
-        self.remote_errors: int = 0
-        self.prefetched: int = 0
-        self.prefetch_used: int = 0
+        self.misses = self.remote_hits = self.stale_served = self.expired = self.forgotten = self.skipped = 0
+        self.remote_errors = self.prefetched = self.prefetch_used = 0
         super().__init__(options.max_entries, alone=False)
 
     def after_fork(self) -> None:
@@ -280,7 +272,3 @@ class LocalTier(Store[Entry]):
         removed: list[Any] = [entry.kill() for entry in self.index.copy().values()]
         with self.lock:
             self.empty(removed)
-
-    def stats(self) -> Stats:
-        """What this process has counted."""
-        return self.counted(self.options.max_entries)

@@ -83,7 +83,7 @@ def counting():
 def total():
     from tieredcache.config import registry
 
-    return sum(tier.stats().remote_hits for tier in registry._tiers.values())
+    return sum(tier.remote_hits for tier in registry._tiers.values())
 
 
 def finish():
