@@ -38,22 +38,25 @@ class GetOrSet(BaseCache):
         A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
         what it raises. ``refresh_early``: of this key, in place of the option.
         """
-        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
-        finished = self.inflight.finished
-        old = self.get(key, MISSING, version)
-        if old is not MISSING and not (beta and self.early.due and self._is_due(key, default, version)):
-            return old
-        own = Computation(self.local_key(key, version), beta, waits=old is MISSING)
+        if refresh_early is not None:
+            BETA(refresh_early, "refresh_early")
+        inflight = self.inflight
+        finished = inflight.finished
+        value = self.get(key, MISSING, version)
+        if value is not MISSING and not (inflight.due and self._is_due(key, version, default, refresh_early)):
+            return value
+        beta = self.refresh_early if refresh_early is None else refresh_early
+        own = Computation(self.local_key(key, version), beta, value)
 
         def compute(other: Computation | None) -> Any:
-            if other is not None and not own.waits:
-                return old
+            if other is not None and own.old is not MISSING:
+                return own.old
             # Once more where another has finished since the read above.
             if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
                 return value
             own.starts()
             value = default()
-            if beta:
+            if own.beta:
                 self.early.took(own)
             return added(value)
 
@@ -65,30 +68,33 @@ class GetOrSet(BaseCache):
             return self.inflight.share(own, compute) if callable(default) else added(default)
         except Exception as error:
             if self.early.failed(own, error):
-                return old
+                return own.old
             raise
 
-    async def aget_or_set(
+    async def aget_or_set(  # noqa: C901 - the same as get_or_set, and an await more
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
     ) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
-        finished = self.inflight.finished
-        old = await self.aget(key, MISSING, version)
-        if old is not MISSING and not (beta and self.early.due and self._is_due(key, default, version)):
-            return old
-        own = Computation(self.local_key(key, version), beta, waits=old is MISSING)
+        if refresh_early is not None:
+            BETA(refresh_early, "refresh_early")
+        inflight = self.inflight
+        finished = inflight.finished
+        value = await self.aget(key, MISSING, version)
+        if value is not MISSING and not (inflight.due and self._is_due(key, version, default, refresh_early)):
+            return value
+        beta = self.refresh_early if refresh_early is None else refresh_early
+        own = Computation(self.local_key(key, version), beta, value)
 
         async def compute(other: Computation | None) -> Any:
-            if other is not None and not own.waits:
-                return old
+            if other is not None and own.old is not MISSING:
+                return own.old
             if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
                 return value
             own.starts()
             value = default()
             if inspect.isawaitable(value):
                 value = await value
-            if beta:
+            if own.beta:
                 self.early.took(own)
             return await added(value)
 
@@ -100,12 +106,14 @@ class GetOrSet(BaseCache):
             return await (self.inflight.ashare(own, compute) if callable(default) else added(default))
         except Exception as error:
             if self.early.failed(own, error):
-                return old
+                return own.old
             raise
 
-    def _is_due(self, key: Any, default: Any, version: Any) -> bool:
+    def _is_due(self, key: Any, version: Any, default: Any, refresh_early: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""
-        return callable(default) and self.early.is_due(self.local_key(key, version)) and self._stores(key, version)
+        beta = self.refresh_early if refresh_early is None else refresh_early
+        due = beta and callable(default) and self.early.is_due(self.local_key(key, version))
+        return bool(due) and self._stores(key, version)
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``.
@@ -113,7 +121,7 @@ class GetOrSet(BaseCache):
         What was computed early is set, if the old value is still there: another process may have written or deleted it.
         """
         store: Any = self.add
-        if not own.waits:
+        if own.old is not MISSING:
             with fresh():
                 found = self.get(key, MISSING, version)
             store = self.early.write(own.key, found, self.set, self.add)
@@ -121,13 +129,13 @@ class GetOrSet(BaseCache):
             if store and own.stores() and self._stores(key, version):
                 store(key, value, timeout, version)
                 return True
-            return own.forgotten or not own.waits
+            return own.forgotten or own.old is not MISSING
         finally:
             self.inflight.stored(own)
 
     async def _astore_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         store: Any = self.aadd
-        if not own.waits:
+        if own.old is not MISSING:
             with fresh():
                 found = await self.aget(key, MISSING, version)
             store = self.early.write(own.key, found, self.aset, self.aadd)
@@ -135,7 +143,7 @@ class GetOrSet(BaseCache):
             if store and own.stores() and self._stores(key, version):
                 await store(key, value, timeout, version)
                 return True
-            return own.forgotten or not own.waits
+            return own.forgotten or own.old is not MISSING
         finally:
             self.inflight.stored(own)
 

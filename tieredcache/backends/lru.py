@@ -96,10 +96,9 @@ class LRUCache(StoreKeys):
         removed: list[Any] = []
         kept = self._packed(value)
         with self._store.lock:  # for which a delete waits
-            old = self._store.index.get(own.key)
-            if not own.waits and old is not None and not own.forgotten:  # in place: no reader finds the key missing
+            if own.old is not MISSING and not own.forgotten and (old := self._store.index.get(own.key)) is not None:
                 removed.append(getattr(old, "kept", None))
-                old.kept, old.deadline = kept, self._deadline(timeout)
+                old.kept, old.deadline = kept, self._deadline(timeout)  # in place: no reader finds the key missing
                 self.inflight.overtake([own.key])
             elif not own.forgotten:
                 self._add(key, kept, timeout, version, removed)
@@ -110,9 +109,9 @@ class LRUCache(StoreKeys):
     async def _astore_own(self, *computed: Any) -> bool:
         return self._store_own(*computed)
 
-    def _is_due(self, key: Any, default: Any, version: Any) -> bool:
+    def _is_due(self, key: Any, version: Any, *others: Any) -> bool:
         self._plan(self.local_key(key, version))  # the value may have been written since
-        return super()._is_due(key, default, version)
+        return super()._is_due(key, version, *others)
 
     def _plan(self, local_key: Hashable) -> None:
         entry, now = self._store.index.get(local_key), clock()

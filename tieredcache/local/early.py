@@ -46,22 +46,17 @@ class Early:
     least one duration, times beta. Then plans are in ``due`` before their time, too.
     """
 
-    def __init__(self, capacity: int, *, alone: bool) -> None:
+    def __init__(self, capacity: int, due: dict[Hashable, Plan], *, alone: bool) -> None:
         self._capacity, self._alone = capacity, alone
         self.plans: dict[Hashable, Plan] = {}
-        self.due: dict[Hashable, Plan] = {}
+        self.due: dict[Hashable, Plan] = due
         self.refreshed: int = 0
-
-    def reset(self) -> None:
-        """Forget all plans: a child process must not compute at the same moments as its parent."""
-        self.plans.clear()
-        self.due.clear()
 
     def took(self, own: Computation) -> None:
         """Note how long a computation took that has returned."""
         plan = self.plans.setdefault(own.key, Plan())
         plan.duration, plan.beta, plan.failing = clock() - own.began, own.beta, False
-        if not own.waits:
+        if own.old is not MISSING:
             self.refreshed += 1
             self.due.pop(own.key, None)  # until the next read of the remote finds the same value
         if len(self.plans) > self._capacity:
@@ -97,7 +92,7 @@ class Early:
 
     def failed(self, own: Computation, error: Exception) -> bool:
         """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
-        if own.waits or isinstance(error, (TimeoutError, *time_limits())):
+        if own.old is MISSING or isinstance(error, (TimeoutError, *time_limits())):
             return False
         self.due.pop(own.key, None)
         if plan := self.plans.get(own.key):

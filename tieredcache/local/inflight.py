@@ -22,14 +22,17 @@ import threading
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asgiref.sync import SyncToAsync
 
 from tieredcache.clock import clock
+from tieredcache.local.entries import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable
+
+    from tieredcache.local.early import Plan
 
 Result = TypeVar("Result")
 
@@ -87,16 +90,16 @@ class Computation(Step):
     ``forgotten``: another caller has written the key since the computation began, so what it returns may be an old value; or
     it has ended, though a thread goes on with it, because the task that waited was cancelled: nobody tells it of writes.
     ``storing``: the step in which the value is stored, by the thread ``storer``; ``None`` before and afterwards.
-    ``beta``: how early the next value is computed (``early.py``). ``waits``: for another's; ``False``: this one is early.
+    ``old``: the value that is there, where it is computed early: then it waits for no other. ``beta``: see ``early.py``.
     """
 
-    __slots__ = ("began", "beta", "forgotten", "key", "loop", "outer", "storer", "storing", "thread", "waits")
+    __slots__ = ("began", "beta", "forgotten", "key", "loop", "old", "outer", "storer", "storing", "thread")
 
-    def __init__(self, key: Hashable, beta: float = 0, *, waits: bool = True) -> None:
+    def __init__(self, key: Hashable, beta: float = 0, old: Any = MISSING) -> None:
         super().__init__()
         self.key: Hashable = key
         self.beta: float = beta
-        self.waits: bool = waits
+        self.old: Any = old
         self.began: float = 0
         self.forgotten: bool = False
         self.storing: Step | None = None
@@ -139,21 +142,23 @@ class Inflight:
         self.under_way: set[Computation] = set()
         self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
         self.finished: int = 0
+        self.due: dict[Hashable, Plan] = {}  # what is to be computed early
 
     def reset(self) -> None:
         """Forget all of them, in a child process: they are those of the parent's threads."""
         self.under_way.clear()
         self._shared.clear()
+        self.due.clear()
 
     def join(self, own: Computation, *, sync: bool) -> Computation | None:
-        """Register ``own``; returns the computation of the same key that comes first, if any: to wait for, if it waits."""
+        """Register ``own``; returns the computation of the same key that comes first, if any, to be waited for."""
         self.under_way.add(own)
         other = self._shared.setdefault(own.key, own)
         if other.ended:  # an exception has cut its end off
             self._shared[own.key] = other = own
-        if other is own or (own.outer is not None and own.waits):
+        if other is own or (own.outer is not None and own.old is MISSING):
             return None
-        if not own.waits:
+        if own.old is not MISSING:
             return other
         if sync:  # the other one may need this thread, or the event loop that asgiref runs sync code for here
             loop = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
@@ -177,7 +182,7 @@ class Inflight:
 
         def in_turn() -> Result:
             other = self.join(own, sync=True)
-            if other is not None and own.waits and not wait(other):
+            if other is not None and own.old is MISSING and not wait(other):
                 self.overdue(own, other)
             return compute(other)
 
@@ -188,7 +193,7 @@ class Inflight:
         try:
             try:
                 other = self.join(own, sync=False)
-                if other is not None and own.waits and not await await_(other):
+                if other is not None and own.old is MISSING and not await await_(other):
                     self.overdue(own, other)
                 return await compute(other)
             finally:

@@ -41,7 +41,7 @@ class Store(Generic[Kept]):
 
     def __init__(self, capacity: int, *, alone: bool) -> None:
         self.inflight: Inflight = Inflight()
-        self.early: Early = Early(capacity, alone=alone)
+        self.early: Early = Early(capacity, self.inflight.due, alone=alone)
         # As large as can be: lru-dict must never evict by itself, because it would not hand over what it evicts.
         self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
         # The same entries: to look at one without promoting or counting it, and to keep it alive (rule 2).
@@ -57,7 +57,7 @@ class Store(Generic[Kept]):
         self.lock: threading.RLock = threading.RLock()
         self.busy: bool = False
         self.inflight.reset()
-        self.early.reset()
+        self.early.plans.clear()  # else it would compute at the same moments as its parent
         self._repair()
 
     def __len__(self) -> int:
