@@ -34,7 +34,16 @@ PUBLIC = [
 # Attributes without an underscore that are not for users.
 OURS = {
     *("key_prefix", "version", "key_func"),  # Django's names: those of the remote
-    *("derive", "derived", "inflight", "local_key", "local_timeout", "mark"),  # what lookup tables are made on
+    *(
+        "derive",
+        "derived",
+        "early",
+        "inflight",
+        "local_key",
+        "local_timeout",
+        "mark",
+        "refresh_early",
+    ),  # what lookup tables are made on
     "sync_capable",  # read by Django
     "async_capable",
 }

@@ -56,6 +56,7 @@ def figures(stats: Stats) -> None:
     assert_type(stats.skipped, int)
     assert_type(stats.prefetched, int)
     assert_type(stats.prefetch_used, int)
+    assert_type(stats.refreshed_early, int)
     assert_type(stats.entries, int)
     assert_type(stats.max_entries, int)
     assert_type(stats.hit_ratio, float)
