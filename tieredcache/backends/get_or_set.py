@@ -38,8 +38,7 @@ class GetOrSet(BaseCache):
         A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
         what it raises. ``refresh_early``: of this key, in place of the option.
         """
-        if refresh_early is not None:
-            BETA(refresh_early, "refresh_early")
+        refresh_early is None or BETA(refresh_early, "refresh_early")
         inflight = self.inflight
         finished = inflight.finished
         value = self.get(key, MISSING, version)
@@ -71,12 +70,11 @@ class GetOrSet(BaseCache):
                 return own.old
             raise
 
-    async def aget_or_set(  # noqa: C901 - the same as get_or_set, and an await more
+    async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
     ) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        if refresh_early is not None:
-            BETA(refresh_early, "refresh_early")
+        refresh_early is None or BETA(refresh_early, "refresh_early")
         inflight = self.inflight
         finished = inflight.finished
         value = await self.aget(key, MISSING, version)
@@ -123,8 +121,7 @@ class GetOrSet(BaseCache):
         store: Any = self.add
         if own.old is not MISSING:
             with fresh():
-                found = self.get(key, MISSING, version)
-            store = self.early.write(own.key, found, self.set, self.add)
+                store = self.early.write(own.key, self.get(key, MISSING, version), self.set, self.add)
         try:
             if store and own.stores() and self._stores(key, version):
                 store(key, value, timeout, version)
@@ -137,8 +134,7 @@ class GetOrSet(BaseCache):
         store: Any = self.aadd
         if own.old is not MISSING:
             with fresh():
-                found = await self.aget(key, MISSING, version)
-            store = self.early.write(own.key, found, self.aset, self.aadd)
+                store = self.early.write(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
         try:
             if store and own.stores() and self._stores(key, version):
                 await store(key, value, timeout, version)

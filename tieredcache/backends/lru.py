@@ -11,7 +11,7 @@ from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, NEVER, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from tieredcache.local.inflight import Computation
     from tieredcache.local.stats import Stats
@@ -97,25 +97,20 @@ class LRUCache(StoreKeys):
         kept = self._packed(value)
         with self._store.lock:  # for which a delete waits
             if own.old is not MISSING and not own.forgotten and (old := self._store.index.get(own.key)) is not None:
-                removed.append(getattr(old, "kept", None))
-                old.kept, old.deadline = kept, self._deadline(timeout)  # in place: no reader finds the key missing
+                # In place: no reader finds the key missing. What it had is let go with the frame.
+                kept, old.kept, old.deadline = getattr(old, "kept", None), kept, self._deadline(timeout)
                 self.inflight.overtake([own.key])
             elif not own.forgotten:
                 self._add(key, kept, timeout, version, removed)
-        if own.beta:
-            self._plan(own.key)
         return True
 
     async def _astore_own(self, *computed: Any) -> bool:
         return self._store_own(*computed)
 
     def _is_due(self, key: Any, version: Any, *others: Any) -> bool:
-        self._plan(self.local_key(key, version))  # the value may have been written since
+        if entry := self._store.index.get(local_key := self.local_key(key, version)):  # it may have been written since
+            self.early.limit(local_key, now := clock(), entry.deadline - now, 0)
         return super()._is_due(key, version, *others)
-
-    def _plan(self, local_key: Hashable) -> None:
-        entry, now = self._store.index.get(local_key), clock()
-        self.early.limit(local_key, now, entry.deadline - now if entry else None, FOREVER)
 
     # --- what is made of a value, such as the index of a lookup table ---
 

@@ -1,10 +1,8 @@
 """When a value is computed early: before it expires, so that not every process finds it missing at the same moment.
 
-Vattani, Chierichetti, Lowenstein, *Optimal Probabilistic Cache Stampede Prevention* (VLDB 2015): each process decides by
-chance, and needs to know nothing of the others. There each read draws. Here a process sees the remote entry once per local
-timeout, so it draws once for each value: it is due at ``expiry - duration * beta * Exp(1)``. A local copy ends then, if not
-before; if the process then finds the same value, which it knows by its expiry, it computes a new one. A process that has
-never computed the value does not know the duration, and draws nothing. See ``docs/stampedes.md``.
+Each process decides by chance (``docs/stampedes.md``). It draws once for each value, which it knows by its expiry: a new one
+is due at ``expiry - duration * beta * Exp(1)``. A local copy ends then, if not before; if the process still finds the old
+value, it computes. A process that has never computed the value does not know the duration, and draws nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
 
     from tieredcache.local.inflight import Computation
 
-SLACK: Final = 0.1
-"""Seconds by which two reads may disagree on when an entry expires: its TTL was somewhat longer when they were sent."""
+SLACK: Final = 0.1  # seconds by which two reads of one entry may disagree on when it expires: each is some time on its way
 
 logger: logging.Logger = logging.getLogger("tieredcache")
 
@@ -42,8 +39,7 @@ class Plan:
 class Early:
     """The plans of one store, by local key, and those that are ``due``. ``refreshed``: values that were computed early.
 
-    ``capacity``: keys to remember. ``alone``: no other process computes these values, so a late draw gains nothing: it is at
-    least one duration, times beta. Then plans are in ``due`` before their time, too.
+    ``alone``: no other process computes these values, so a draw counts as 1 at least; and ``due`` holds all plans.
     """
 
     def __init__(self, capacity: int, due: dict[Hashable, Plan], *, alone: bool) -> None:
@@ -56,26 +52,30 @@ class Early:
         """Note how long a computation took that has returned."""
         plan = self.plans.setdefault(own.key, Plan())
         plan.duration, plan.beta, plan.failing = clock() - own.began, own.beta, False
-        if own.old is not MISSING:
-            self.refreshed += 1
+        self.refreshed += own.old is not MISSING
+        if self._alone:
+            self.due[own.key] = plan
+        else:
             self.due.pop(own.key, None)  # until the next read of the remote finds the same value
-        if len(self.plans) > self._capacity:
-            for oldest in list(self.plans)[: -self._capacity]:
-                self.plans.pop(oldest, None)
-                self.due.pop(oldest, None)
+        for oldest in list(self.plans)[: -self._capacity]:
+            self.plans.pop(oldest, None)
+            self.due.pop(oldest, None)
 
     def limit(self, local_key: Hashable, now: float, ttl: float | None, timeout: float) -> float:
         """The local timeout of a copy that was read ``now`` and expires in ``ttl`` seconds: ``timeout``, or less."""
         plan = self.plans.get(local_key)
-        if plan is not None and ttl is not None and 0 < ttl < FOREVER:
-            if abs(now + ttl - plan.expires) > plan.duration + SLACK:  # another value
-                drawn = max(random.expovariate(1), float(self._alone))
-                plan.expires, plan.due_at = now + ttl, now + ttl - plan.duration * plan.beta * drawn
-            if plan.due_at <= now or self._alone:
-                self.due[local_key] = plan
-                return timeout
+        if plan is None:
+            return timeout
+        if ttl is None or not 0 < ttl < FOREVER:
+            plan.due_at = FOREVER
+        elif abs(now + ttl - plan.expires) > plan.duration + SLACK:  # another value
+            drawn = max(random.expovariate(1), float(self._alone))
+            plan.expires, plan.due_at = now + ttl, now + ttl - plan.duration * plan.beta * drawn
+        if plan.due_at <= now:
+            self.due[local_key] = plan
+        elif not self._alone:
+            self.due.pop(local_key, None)
             timeout = min(timeout, plan.due_at - now)
-        self.due.pop(local_key, None)
         return timeout
 
     def is_due(self, local_key: Hashable) -> bool:
@@ -94,11 +94,8 @@ class Early:
         """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
         if own.old is MISSING or isinstance(error, (TimeoutError, *time_limits())):
             return False
-        self.due.pop(own.key, None)
         if plan := self.plans.get(own.key):
             plan.due_at = (clock() + plan.expires) / 2
-            if self._alone:
-                self.due[own.key] = plan
             if not plan.failing:
                 logger.warning("%r cannot be computed before it expires; the old value is served on: %r.", own.key, error)
             plan.failing = True

@@ -100,7 +100,6 @@ class Computation(Step):
         self.key: Hashable = key
         self.beta: float = beta
         self.old: Any = old
-        self.began: float = 0
         self.forgotten: bool = False
         self.storing: Step | None = None
         self.storer: int = 0
@@ -158,9 +157,7 @@ class Inflight:
             self._shared[own.key] = other = own
         if other is own or (own.outer is not None and own.old is MISSING):
             return None
-        if own.old is not MISSING:
-            return other
-        if sync:  # the other one may need this thread, or the event loop that asgiref runs sync code for here
+        if sync and own.old is MISSING:  # the other may need this thread, or the event loop that asgiref runs sync code for
             loop = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
             if own.loop is not None or other.thread == own.thread or (loop is not None and other.loop is loop):
                 return None

@@ -34,10 +34,7 @@ _stores: Final[weakref.WeakSet[Store[Any]]] = weakref.WeakSet()
 
 
 class Store(Generic[Kept]):
-    """Entries by key, and the only part that knows the eviction policy. ``lock``: see the rules.
-
-    ``capacity``: entries, about. ``alone``: no other process computes the same values.
-    """
+    """Entries by key, and the only part that knows the eviction policy. ``lock``: see the rules. The rest: see ``Early``."""
 
     def __init__(self, capacity: int, *, alone: bool) -> None:
         self.inflight: Inflight = Inflight()
@@ -72,8 +69,7 @@ class Store(Generic[Kept]):
     def stats(self, max_entries: int) -> Stats:
         """What this process has counted; 0 for what this store does not count."""
         counts = {name: getattr(self, name, 0) for name in Stats.__slots__}
-        counts.update(refreshed_early=self.early.refreshed, entries=len(self), max_entries=max_entries)
-        return Stats(**counts)
+        return Stats(**counts | {"refreshed_early": self.early.refreshed, "entries": len(self), "max_entries": max_entries})
 
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 

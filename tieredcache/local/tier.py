@@ -54,8 +54,6 @@ class Read:
 class LocalTier(Store[Entry]):
     """The copies that this process keeps of what one remote tier has answered."""
 
-    not_hits: int
-
     def __init__(self, options: TieredOptions) -> None:
         self.options: TieredOptions = options
         self.misses = self.remote_hits = self.stale_served = self.expired = self.forgotten = self.skipped = 0
