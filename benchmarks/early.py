@@ -10,12 +10,10 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
-import json
 import math
-import os
+import multiprocessing
 import random
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +21,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import django
+import redis
+from django.conf import settings as configured
+from django.core.cache import caches
+
 from tests.support import servers
+from tieredcache.clock import clock
+from tieredcache.local.early import Early
 
 PAGE = Path(__file__).parents[1] / "docs" / "stampedes.md"
 MARKS = {name: f"<!-- {name}: python -m benchmarks.early --save -->" for name in ("simulated", "measured")}
@@ -40,12 +45,9 @@ class Process:
     """One that knows how long the computation takes."""
 
     def __init__(self, beta: float, duration: float) -> None:
-        from tieredcache.local import early
-
-        self.early = early.Early(10, {}, alone=False)
+        self.early = Early(10, {}, alone=False)
         self.computes = False
-        early.clock = lambda: duration  # type: ignore[assignment]
-        own: Any = SimpleNamespace(key="key", began=0, beta=beta, old=None)
+        own: Any = SimpleNamespace(key="key", began=clock() - duration, beta=beta, old=None)
         self.early.took(own)
 
 
@@ -124,15 +126,10 @@ def settings(url: str, beta: float) -> dict[str, Any]:
     }
 
 
-def work(url: str, beta: float, start: float, end: float) -> None:
-    """A worker: prints its computations, and what the calls took that computed nothing early."""
-    import django
-    from django.conf import settings as configured
-
+def work(url: str, beta: float, start: float, end: float) -> dict[str, Any]:
+    """A worker: its computations, and what the calls took that computed nothing early."""
     configured.configure(CACHES=settings(url, beta))
     django.setup()
-    from django.core.cache import caches
-
     computed: list[tuple[float, float]] = []
     calls: list[tuple[float, float]] = []
 
@@ -151,30 +148,27 @@ def work(url: str, beta: float, start: float, end: float) -> None:
         while turn < end:
             time.sleep(max(0.0, turn - time.time()))
             turn += 2 / RATE
-            began, clock = time.time(), time.perf_counter()
+            began, called = time.time(), time.perf_counter()
             early.clear()
             cache.get_or_set("hot", compute, TTL)
             if not any(early):
-                calls.append((began, time.perf_counter() - clock))
+                calls.append((began, time.perf_counter() - called))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    json.dump({"computed": computed, "calls": calls}, sys.stdout)
+    return {"computed": computed, "calls": calls}
 
 
 def measure(url: str, beta: float, expiries: int) -> dict[str, Any]:
     """All workers."""
-    import redis
-
     redis.Redis.from_url(f"{url}/1").flushdb()
-    start = time.time() + 6
+    start = time.time() + 3
     end = start + TTL * (expiries + 0.5)
-    command = [sys.executable, "-m", "benchmarks.early", "--worker", url, str(beta), str(start), str(end)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) for _ in range(PROCESSES)]
-    found = [json.loads(process.communicate()[0]) for process in running]
+    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
+        found = pool.starmap(work, [(url, beta, start, end)] * PROCESSES, chunksize=1)
     computed = sorted((began, ended, number) for number, each in enumerate(found) for began, ended in each["computed"])
     rounds: list[list[tuple[float, float, int]]] = []
     for each in computed:
@@ -274,11 +268,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="three expiries each, not ten; without, two will do")
     parser.add_argument("--simulate", action="store_true", help="no workers")
     parser.add_argument("--save", action="store_true")
-    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker:
-        work(arguments.worker[0], *map(float, arguments.worker[1:]))
-        return 0
     ways = [f"{beta}: computations, given away, found missing" for beta in BETAS]
     simulation = table(["processes", "local timeout", "duration", "TTL", *ways], simulated())
     print(simulation, flush=True)
