@@ -71,6 +71,17 @@ def test_keys_read_together_are_refreshed_in_one_trip(cache):
     assert (stats.misses, stats.remote_hits, stats.hits) == (0, 9, 7), "what nobody has asked for is no read"
 
 
+def test_a_copy_that_was_brought_along_may_be_due(make_cache, clock, valkey_url):
+    """For REFRESH_EARLY it is a copy like any other."""
+    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, REFRESH_EARLY=1e6)
+    cache.get_or_set(PAGE[1], lambda: clock.move(1) or "old", 100)
+    read_once(cache, clock)
+    cache.remote.set(PAGE[1], "old", 100)
+    ask(cache)
+    assert brought(cache) == set(PAGE[1:])
+    assert cache.get_or_set(PAGE[1], lambda: "new", 100) == "new"
+
+
 def test_a_copy_that_cannot_be_served_is_not_counted_as_used(cache):
     """Another thread forgets it this moment."""
     ask(cache)

@@ -2,8 +2,8 @@
 
 import contextlib
 import random
-import threading
 import uuid
+from unittest.mock import Mock
 
 import pytest
 from django.core.cache import caches
@@ -13,50 +13,34 @@ from django.test import override_settings
 from tests.support.bounded import Run
 from tests.support.caches import LRU, TIERED
 from tests.support.copies import deadline
-from tests.support.doubles import RemoteDouble
+from tests.support.doubles import Pause, RemoteDouble
 from tests.support.tables import ROWS, Source
 from tieredcache import fresh
-from tieredcache.local import tier as clocked
 from tieredcache.lookups import LookupTable
 
 DRAWN = 3.0
 """What every process draws here. A value that took 1 s, and lives for 100, is due when it is 97 s old."""
 
 
-class Remote(RemoteDouble):
-    """A remote that tells TTLs, by the clock that the tests move."""
-
-    def get_backend_timeout(self, timeout=300):
-        return None if timeout is None else clocked.clock() + timeout
-
-    def _has_expired(self, key):
-        expires = self._expire_info.get(key, -1)
-        return expires is not None and expires <= clocked.clock()
-
-    def pttl(self, key, version=None):
-        expires = self._expire_info.get(self.make_key(key, version))
-        return None if expires is None else (expires - clocked.clock()) * 1000
-
-
-class Compute:
+@pytest.fixture
+def compute(clock):
     """Takes a second of the clock; returns 1, 2, 3. ``meanwhile``: what happens in that second; it may raise."""
 
-    def __init__(self, clock):
-        self._clock, self.calls, self.meanwhile = clock, 0, lambda: None
+    def compute():
+        compute.calls += 1
+        clock.move(1)
+        compute.meanwhile()
+        return compute.calls
 
-    def __call__(self):
-        self.calls += 1
-        self._clock.move(1)
-        self.meanwhile()
-        return self.calls
+    compute.calls, compute.meanwhile = 0, lambda: None
+    return compute
 
 
 @pytest.fixture
 def draws(monkeypatch):
-    """The draws made so far."""
-    made = []
-    monkeypatch.setattr(random, "expovariate", lambda _: made.append(1) or DRAWN)
-    return made
+    """Counts the draws."""
+    monkeypatch.setattr(random, "expovariate", draws := Mock(return_value=DRAWN))
+    return draws
 
 
 @pytest.fixture
@@ -65,21 +49,17 @@ def make(clock, draws):
     with contextlib.ExitStack() as stack:
 
         def make(alias="tiered", *, early=1, **options):
-            remote = {"BACKEND": f"{__name__}.Remote", "LOCATION": uuid.uuid4().hex}
+            remote = {"BACKEND": "tests.support.doubles.TellingDouble", "LOCATION": uuid.uuid4().hex}
             tiered = {"LOCAL_TIMEOUT": 60, "JITTER": 0, "REFRESH_EARLY": early, **options}
+            alone = {name: tiered[name] for name in {"REFRESH_EARLY", "MAX_ENTRIES"} & tiered.keys()}
             settings = {"default": remote, "remote": remote}
             settings["tiered"] = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {**tiered}}
             settings["other"] = {"BACKEND": TIERED, "LOCATION": "default", "OPTIONS": {**tiered}}
-            settings["lru"] = {"BACKEND": LRU, "LOCATION": uuid.uuid4().hex, "OPTIONS": {"REFRESH_EARLY": early}}
+            settings["lru"] = {"BACKEND": LRU, "LOCATION": uuid.uuid4().hex, "OPTIONS": alone}
             stack.enter_context(override_settings(CACHES=settings))
             return caches[alias]
 
         yield make
-
-
-@pytest.fixture
-def compute(clock):
-    return Compute(clock)
 
 
 @pytest.fixture
@@ -106,11 +86,9 @@ def test_the_value_is_computed_before_it_expires(alias, make, clock, compute, mo
     cache = make(alias)
     get = lambda: mode(cache).get_or_set("key", compute, 100)  # noqa: E731
     assert get() == 1
-    for seconds in (50, 46.9):
+    for seconds, value in ((50, 1), (46.9, 1), (0.1, 2), (0, 2)):
         clock.move(seconds)
-        assert get() == 1
-    clock.move(0.1)
-    assert (get(), get(), compute.calls) == (2, 2, 2)
+        assert get() == value
     assert cache.stats().refreshed_early == 1
     clock.move(95)
     assert get() == 2, "its timeout counts from then on"
@@ -121,14 +99,14 @@ def test_the_value_is_computed_before_it_expires(alias, make, clock, compute, mo
 def test_a_copy_ends_at_the_moment_that_was_drawn(due, clock, compute, draws):
     """Which is drawn once for each value, however often the process reads it: more draws would be earlier ones."""
     cache = due()
-    assert len(draws) == 1
+    assert draws.call_count == 1
     assert cache.get_or_set("key", compute, 100) == 2
     expires = clock() + 100
     for _ in range(2):
         clock.move(45)
         cache.get("key")
     assert deadline(cache, "key") == pytest.approx(expires - DRAWN)
-    assert len(draws) == 2
+    assert draws.call_count == 2
 
 
 @both
@@ -138,15 +116,13 @@ def test_nothing_is_computed_early_by_default(alias, make, clock, compute, draws
     for seconds in (0, 50, 49.9):
         clock.move(seconds)
         cache.get_or_set("key", compute, 101)
-    assert (compute.calls, draws, cache.early.plans, cache.stats().refreshed_early) == (1, [], {}, 0)
+    assert (compute.calls, draws.call_count, cache.early.plans, cache.stats().refreshed_early) == (1, 0, {}, 0)
 
 
 def test_a_process_that_has_never_computed_the_value_does_not_volunteer(due, compute):
     """It does not know what that takes."""
     due()
-    other = caches["other"]
-    for _ in range(3):
-        assert other.get_or_set("key", compute, 100) == 1
+    assert caches["other"].get_or_set("key", compute, 100) == caches["other"].get_or_set("key", compute, 100) == 1
     assert compute.calls == 1
 
 
@@ -189,38 +165,29 @@ def test_a_mistake_is_told(alias, make, mode, value):
 def test_nobody_waits_for_the_one_that_computes(alias, due, compute, mode):
     """The others are given the old value, and compute nothing themselves."""
     cache = due(alias)
-    entered, release = threading.Event(), threading.Event()
-    compute.meanwhile = lambda: entered.set() or release.wait(10)
+    pause = Pause()
+    compute.meanwhile = pause.stop
     maker = Run(cache.get_or_set, "key", compute, 100)
-    assert entered.wait(10)
+    pause.wait()
     try:
-        for _ in range(3):
-            assert mode(cache).get_or_set("key", compute, 100) == 1
+        assert mode(cache).get_or_set("key", compute, 100) == 1
         assert caches["other" if alias == "tiered" else alias].get("key") == 1
     finally:
-        release.set()
+        pause.release()
     assert (maker.result(), cache.get("key"), compute.calls) == (2, 2, 2)
     assert not cache.inflight.under_way
 
 
-@both
-@pytest.mark.parametrize("written", ["set", "delete"])
-def test_a_value_that_this_process_writes_meanwhile_is_not_overwritten(alias, written, due, compute, mode):
-    """Promise 3: what began before the write is not stored after it."""
+@pytest.mark.parametrize(("alias", "writer"), [("tiered", "tiered"), ("lru", "lru"), ("tiered", "remote")])
+@pytest.mark.parametrize(("write", "left"), [("set", "written"), ("delete", None)])
+def test_what_is_written_meanwhile_is_not_overwritten(alias, writer, write, left, due, compute, mode):
+    """By this process (promise 3), or by another one: the remote is read again before anything is stored."""
     cache = due(alias)
-    write = {"set": lambda: cache.set("key", "written"), "delete": lambda: cache.delete("key")}[written]
-    compute.meanwhile = lambda: Run(write).result()
-    assert mode(cache).get_or_set("key", compute, 100) == {"set": "written", "delete": 2}[written]
-    assert cache.get("key") == {"set": "written", "delete": None}[written]
-
-
-@pytest.mark.parametrize("written", ["set", "delete"])
-def test_a_value_that_another_process_writes_meanwhile_is_not_overwritten(written, due, compute, mode):
-    """The remote is read again before anything is stored."""
-    cache, remote = due(), caches["remote"]
-    compute.meanwhile = {"set": lambda: remote.set("key", "written", 100), "delete": lambda: remote.delete("key")}[written]
-    assert mode(cache).get_or_set("key", compute, 100) == {"set": "written", "delete": 2}[written]
-    assert remote.get("key") == {"set": "written", "delete": None}[written]
+    arguments = ["key", left, 100] if left else ["key"]
+    compute.meanwhile = lambda: Run(getattr(caches[writer], write), *arguments).result()
+    assert mode(cache).get_or_set("key", compute, 100) == (left or 2)
+    assert cache.get("key") == left
+    assert caches[writer].get("key") == left
 
 
 @both
@@ -232,19 +199,19 @@ def test_the_value_is_added_when_the_old_one_expires_meanwhile(alias, due, clock
     assert cache.get("key") == 2
 
 
+def test_an_early_value_that_cannot_be_stored_fails_nobody(due, compute, mode):
+    """Promise 9: without it, the reader would have been given what is there."""
+    cache, RemoteDouble.broken = due(), ConnectionError("read only")
+    assert mode(cache).get_or_set("key", compute, 100) == 1
+
+
 @both
 def test_a_failure_leaves_the_old_value(alias, due, clock, compute, mode, caplog):
     """It is tried again in what time is left, and logged once."""
     cache = due(alias)
-
-    def fail():
-        raise LookupError("no rates today")
-
-    compute.meanwhile = fail
+    compute.meanwhile = Mock(side_effect=LookupError("no rates today"))
     for seconds, calls in ((0, 2), (0.4, 2), (0.2, 3)):
         clock.move(seconds)
-        if alias == "tiered":
-            cache.local.clear()
         assert mode(cache).get_or_set("key", compute, 100) == 1
         assert compute.calls == calls
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
@@ -258,11 +225,7 @@ def test_a_failure_leaves_the_old_value(alias, due, clock, compute, mode, caplog
 def test_a_time_limit_of_the_caller_is_raised(error, due, compute):
     """It is none of the computation's."""
     cache = due()
-
-    def fail():
-        raise error
-
-    compute.meanwhile = fail
+    compute.meanwhile = Mock(side_effect=error)
     with pytest.raises(type(error)):
         cache.get_or_set("key", compute, 100)
     assert not cache.inflight.under_way
@@ -280,7 +243,6 @@ def test_nothing_is_computed_early_while_the_remote_is_down(due, clock, compute)
     """What is computed could not be stored."""
     cache = due(STALE_IF_ERROR=60)
     RemoteDouble.broken_reads = ConnectionError("refused")
-    cache.local.forget("other")
     for _ in range(3):
         with contextlib.suppress(ConnectionError):
             cache.get("absent")
@@ -288,13 +250,6 @@ def test_nothing_is_computed_early_while_the_remote_is_down(due, clock, compute)
     assert cache.local.in_outage
     assert cache.get_or_set("key", compute, 100) == 1
     assert compute.calls == 1
-
-
-def test_an_early_value_fails_nobody_when_it_cannot_be_stored(due, compute, mode):
-    """Promise 9: without it, the reader would have been given what is there."""
-    cache = due()
-    RemoteDouble.broken = ConnectionError("read only")
-    assert mode(cache).get_or_set("key", compute, 100) in {1, 2}
 
 
 @pytest.mark.parametrize("options", [{}, {"STALE_WHILE_REVALIDATE": 30}, {"SHARE_VALUES": True}, {"LOCAL_TIMEOUT": 1}])
@@ -309,11 +264,7 @@ def test_a_lookup_table_reads_its_source_before_it_expires(make, clock):
     """The others are served the rows that there are, and know the new ones within the local timeout."""
     make()
     source = Source()
-
-    def slow():
-        clock.move(1)
-        return source()
-
+    slow = lambda: clock.move(1) or source()  # noqa: E731
     mine, other = (LookupTable("table", slow, key="code", timeout=100, alias=alias) for alias in ("tiered", "other"))
     assert mine["GB"] == other["GB"]
     for seconds in (50, 46, 2):
@@ -327,21 +278,15 @@ def test_a_lookup_table_reads_its_source_before_it_expires(make, clock):
     assert source.calls == 2
 
 
-def test_a_child_process_draws_for_itself(due):
-    """Else both would compute at the same moment."""
-    cache = due()
-    cache._tier.after_fork()
-    assert (cache.early.plans, cache.early.due) == ({}, {})
-
-
 @both
-def test_as_many_keys_are_remembered_as_entries(alias, make, compute):
-    """The oldest are dropped."""
-    cache = make(alias)
-    cache.early._capacity = 2
+def test_what_is_known_is_bounded_and_forgotten_in_a_child_process(alias, make, compute):
+    """By MAX_ENTRIES; and a child would compute at the same moments as its parent."""
+    cache = make(alias, MAX_ENTRIES=2)
     for key in "abc":
         cache.get_or_set(key, compute, 100)
     assert list(cache.early.plans) == ["b", "c"]
+    (cache._tier if alias == "tiered" else cache._store).after_fork()
+    assert (cache.early.plans, cache.inflight.due) == ({}, {})
 
 
 def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(make, clock, compute, monkeypatch):

@@ -5,6 +5,8 @@ import threading
 
 from django.core.cache.backends.locmem import LocMemCache
 
+from tieredcache.local import tier
+
 
 class Pause:
     """A point that a thread or task stops at until it is let go."""
@@ -97,6 +99,21 @@ class RemoteDouble(LocMemCache):
 
     async def aset(self, key, value, timeout=300, version=None):
         self.set(key, value, timeout, version)
+
+
+class TellingDouble(RemoteDouble):
+    """One that tells TTLs, by the clock of the package, which a test may move."""
+
+    def get_backend_timeout(self, timeout=300):
+        return None if timeout is None else tier.clock() + timeout
+
+    def _has_expired(self, key):
+        expires = self._expire_info.get(key, -1)
+        return expires is not None and expires <= tier.clock()
+
+    def pttl(self, key, version=None):
+        expires = self._expire_info.get(self.make_key(key, version))
+        return None if expires is None else (expires - tier.clock()) * 1000
 
 
 class Odd(Exception):
