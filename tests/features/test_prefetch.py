@@ -75,6 +75,7 @@ def test_a_copy_that_was_brought_along_may_be_due(make_cache, clock, valkey_url)
     """For REFRESH_EARLY it is a copy like any other."""
     cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, REFRESH_EARLY=1e6)
     cache.get_or_set(PAGE[1], lambda: clock.move(1) or "old", 100)
+    clock.move(6)
     read_once(cache, clock)
     cache.remote.set(PAGE[1], "old", 100)
     ask(cache)
