@@ -324,3 +324,11 @@ def test_a_computation_that_goes_on_after_its_end_stores_nothing(flying):
     flying.leave(own)
     own.starts()
     assert own.stores() is False
+
+
+def test_an_early_computation_is_left_to_the_one_that_is_under_way(flying):
+    """Also where it could not wait for that: in the same thread, and inside it."""
+    first, _ = begin(flying)
+    assert flying.join(Computation("key", old=1), sync=True) is first
+    first.starts()
+    assert flying.join(Computation("key", old=1), sync=True) is first
