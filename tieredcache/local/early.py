@@ -43,9 +43,8 @@ class Early:
     """
 
     def __init__(self, capacity: int, due: dict[Hashable, Plan], *, alone: bool) -> None:
-        self._capacity, self._alone = capacity, alone
+        self._capacity, self.due, self._alone = capacity, due, alone
         self.plans: dict[Hashable, Plan] = {}
-        self.due: dict[Hashable, Plan] = due
         self.refreshed: int = 0
 
     def took(self, own: Computation) -> None:

@@ -98,8 +98,7 @@ class Computation(Step):
     def __init__(self, key: Hashable, beta: float = 0, old: Any = MISSING) -> None:
         super().__init__()
         self.key: Hashable = key
-        self.beta: float = beta
-        self.old: Any = old
+        self.beta, self.old = beta, old
         self.forgotten: bool = False
         self.storing: Step | None = None
         self.storer: int = 0
