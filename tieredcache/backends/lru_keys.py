@@ -31,7 +31,7 @@ class SharedStore(Store[BareEntry]):
     def __init__(self, prefix: str | None, options: LRUOptions) -> None:
         super().__init__(options.max_entries, alone=True)
         self.prefix = prefix
-        self.copies = options.copy_values
+        self.copies: bool = options.copy_values
         self.entry: type[BareEntry] = CopyingEntry if self.copies else BareEntry
         self.misses = self.expired = self.forgotten = 0
         self.deletes = 0  # those of absent keys, too
@@ -61,7 +61,7 @@ class StoreKeys(GetOrSet):
         if store is None:
             store = _stores.setdefault(name, SharedStore(self._prefix(), options))
         self._store = store
-        # Not one by one: __setattr__ would add a tenth to what making an instance takes.
+        # Not one by one: __setattr__ would make that slow.
         vars(self).update(inflight=store.inflight, early=store.early, refresh_early=options.refresh_early)
         self._choose_keys()
 

@@ -17,6 +17,8 @@ from tieredcache.local.immutable import share_instances_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
+    from tieredcache.local.early import Early
+    from tieredcache.local.inflight import Inflight
     from tieredcache.local.stats import Stats
     from tieredcache.local.tier import Read
 
@@ -44,9 +46,10 @@ class TieredCache(RemoteReads):
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(location, params)
-        tier = self._tier
-        self._lru, self.refresh_early = tier.lru, tier.options.refresh_early
-        self.inflight, self.early = tier.inflight, tier.early
+        self._lru = self._tier.lru
+        self.inflight: Inflight = self._tier.inflight
+        self.early: Early = self._tier.early
+        self.refresh_early: float = self._tier.options.refresh_early
 
     @property
     def local(self) -> Local:

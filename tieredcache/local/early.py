@@ -43,7 +43,8 @@ class Early:
     """
 
     def __init__(self, capacity: int, due: dict[Hashable, Plan], *, alone: bool) -> None:
-        self._capacity, self.due, self._alone = capacity, due, alone
+        self._capacity, self._alone = capacity, alone
+        self.due: dict[Hashable, Plan] = due
         self.plans: dict[Hashable, Plan] = {}
         self.refreshed: int = 0
 
@@ -84,10 +85,9 @@ class Early:
 
     def write(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
         """What stores an early value, when the remote has been read again; ``None``: it was written or deleted meanwhile."""
-        if self.is_due(local_key):
-            return replace
         plan = self.plans.get(local_key)
-        return add if found is MISSING and plan is not None and plan.expires <= clock() else None
+        expired = found is MISSING and plan is not None and plan.expires <= clock()
+        return replace if self.is_due(local_key) else add if expired else None
 
     def failed(self, own: Computation, error: Exception) -> bool:
         """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""

@@ -98,7 +98,8 @@ class Computation(Step):
     def __init__(self, key: Hashable, beta: float = 0, old: Any = MISSING) -> None:
         super().__init__()
         self.key: Hashable = key
-        self.beta, self.old = beta, old
+        self.beta: float = beta
+        self.old: Any = old
         self.forgotten: bool = False
         self.storing: Step | None = None
         self.storer: int = 0
@@ -110,7 +111,7 @@ class Computation(Step):
         """From here on, whatever the calling code waits for, it is not another computation."""
         self.forgotten = self.ended  # what was written while it waited is what it will see
         if self.beta:
-            self.began = clock()
+            self.began: float = clock()
         _computing.set(self)
 
     def stores(self) -> bool:

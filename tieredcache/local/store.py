@@ -43,7 +43,8 @@ class Store(Generic[Kept]):
         self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
         # The same entries: to look at one without promoting or counting it, and to keep it alive (rule 2).
         self.index: dict[Hashable, Kept] = {}
-        self.evictions = self._hits = 0
+        self.evictions: int = 0
+        self._hits: int = 0
         self.not_hits: int = 0  # lru-dict counts every lookup that finds something; these were no hits in the end
         self.after_fork()
         _stores.add(self)

@@ -54,10 +54,19 @@ class Read:
 class LocalTier(Store[Entry]):
     """The copies that this process keeps of what one remote tier has answered."""
 
+    not_hits: int
+
     def __init__(self, options: TieredOptions) -> None:
         self.options: TieredOptions = options
-        self.misses = self.remote_hits = self.stale_served = self.expired = self.forgotten = self.skipped = 0
-        self.remote_errors = self.prefetched = self.prefetch_used = 0
+        self.misses: int = 0
+        self.remote_hits: int = 0
+        self.stale_served: int = 0
+        self.expired: int = 0
+        self.forgotten: int = 0
+        self.skipped: int = 0
+        self.remote_errors: int = 0
+        self.prefetched: int = 0
+        self.prefetch_used: int = 0
         super().__init__(options.max_entries, alone=False)
 
     def after_fork(self) -> None:
