@@ -32,9 +32,9 @@ class ManyKeys(Reader):
     found ``TRUSTED`` keys, what it misses is asked for again.
     """
 
-    mget = True  # as the remote's own get_many; else that is a pipeline of GETs
-    scripts = True  # until the server has refused them
-    _found = 0
+    mget: bool = True  # as the remote's own get_many; else that is a pipeline of GETs
+    scripts: bool = True  # until the server has refused them
+    _found: int = 0
 
     def ask(self, connection: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
         """The values of ``names`` and what PTTL says of them; raises what the remote's own read would raise."""
