@@ -34,7 +34,7 @@ SECONDS = 60  # that are measured, by the clock that is moved
 FEWER_SECONDS = 20  # at the other distances
 DELAY, OTHER_DELAYS = 0.5, (0.1, 2)  # milliseconds there and back
 CANDIDATES = ("without", "with", "by hand", "django-redis")
-COMMANDS = ("get", "mget", "pttl", "evalsha")
+COMMANDS = ("get", "mget", "pttl", "evalsha_ro")
 
 
 def zipf(draw: random.Random, exponent: float = 1.0, keys: int = KEYS) -> list[int]:

@@ -6,6 +6,7 @@ between the commands of a script; a pipeline reads the values first, see ``tiere
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ local values, ttls, call = redis.call('MGET', unpack(KEYS)), {}, redis.pcall
 for i, key in ipairs(KEYS) do ttls[i] = call('PTTL', key) end
 return {values, ttls}
 """
+SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 logger: Final = logging.getLogger("tieredcache")
 
 
@@ -41,9 +43,8 @@ class ManyKeys(Reader):
         found: list[Any] = []
         refusal = ""
         if self.scripts and FEWEST <= len(names) <= MOST:
-            script = connection.register_script(SCRIPT)
             try:
-                found, ttls = script(names)
+                found, ttls = _run(connection, names)
             except Exception as error:
                 if not is_refusal(error, closed=not self._found):
                     raise
@@ -59,12 +60,23 @@ class ManyKeys(Reader):
         values, ttls = _pipelined(connection, names, mget=self.mget)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read. And what has
         # been missing may have been written meanwhile.
-        if found and _misses(found, values) and _misses(script(names)[0], values):
+        if found and _misses(found, values) and _misses(_run(connection, names)[0], values):
             refusal = "it does not find every key"
         if refusal and self.scripts:
             self.scripts = False
             logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s", self.alias, refusal)
         return values, ttls
+
+
+def _run(connection: Any, names: list[str]) -> Any:
+    """Not EVALSHA: a server that holds writes back, in a failover, lets any script wait that might write."""
+    try:
+        return connection.evalsha_ro(SHA, len(names), *names)
+    except Exception as error:
+        if type(error).__name__ != "NoScriptError":
+            raise
+    connection.script_load(SCRIPT)
+    return connection.evalsha_ro(SHA, len(names), *names)
 
 
 def _misses(found: list[Any], values: list[Any]) -> bool:
