@@ -313,6 +313,15 @@ def test_a_proxy_that_closes_the_connection_on_a_script_is_asked_by_pipelines(ma
     assert len(logged(caplog)) == 1
 
 
+def test_nobody_waits_twice_for_a_connection(make_cache, monkeypatch, pipelines):
+    """Nor does a process that has not read anything yet."""
+    cache = make_cache("django-redis")
+    raising(monkeypatch, redis.exceptions.MaxConnectionsError("No connection available."))
+    with pytest.raises(redis.ConnectionError):
+        cache.get_many(KEYS)
+    assert pipelines == []
+
+
 # --- replicas ---
 
 

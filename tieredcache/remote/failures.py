@@ -80,6 +80,8 @@ _SERVER_ERRORS: Final[_Classes] = dict.fromkeys(
 )
 # ... or one that the client has no class for, and begins with one of these words.
 _SERVER_WORDS: Final = ("BUSY", "MISCONF", "NOAUTH", "NOREPLICAS", "UNKILLABLE", "WRONGPASS")
+# What they say of a connection that was there.
+_CLOSED_WORDS: Final = ("closed by server", "while reading", "while writing")
 # What redis-py's and valkey-py's pools say when all of their connections are in use.
 _POOL_WORDS: Final = ("Too many connections", "No connection available")
 
@@ -136,10 +138,11 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
 def is_refusal(error: BaseException, *, closed: bool) -> bool:
     """Whether a server has replied that it does not run this command: not at all, not here, or not for this user.
 
-    ``closed``: or has closed the connection, as some proxies do.
+    ``closed``: or has closed the connection, as some proxies do. Not that there is none: who has waited for a server, or for
+    the pool, must not wait once more.
     """
     if isinstance(error, _loaded(_CLOSED)):
-        return closed
+        return closed and any(words in str(error) for words in _CLOSED_WORDS)
     failed = type(error).__name__ != "ReadOnlyError" and is_remote_error(error)
     return not failed and isinstance(error, _loaded(_REPLIES))
 
