@@ -190,6 +190,34 @@ def test_what_is_written_meanwhile_is_not_overwritten(alias, writer, write, left
 
 
 @both
+@pytest.mark.parametrize(("write", "left"), [("incr", 101), ("touch", 1)])
+def test_what_is_changed_meanwhile_is_not_overwritten(alias, write, left, due, clock, compute, mode):
+    cache = due(alias)
+    compute.meanwhile = lambda: Run(getattr(cache, write), "key", 100).result()
+    assert mode(cache).get_or_set("key", compute, 1) == left
+    assert cache.get("key") == left
+
+
+def test_what_is_being_written_is_not_overwritten(due, compute, monkeypatch):
+    """However the thread that computes comes in between."""
+    cache, pause = due("lru"), Pause()
+    compute.meanwhile = pause.stop
+    maker = Run(cache.get_or_set, "key", compute, 100)
+    pause.wait()
+    overtake = cache.inflight.overtake
+
+    def overtaking(keys):
+        pause.release()
+        maker.join(0.1)  # it cannot store before this write is over
+        overtake(keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.inflight, "overtake", overtaking)
+        cache.set("key", "written", 100)
+    assert maker.result() == cache.get("key") == "written"
+
+
+@both
 def test_the_value_is_added_when_the_old_one_expires_meanwhile(alias, due, clock, compute, mode):
     """It took longer than last time."""
     cache = due(alias)

@@ -186,8 +186,8 @@ class LRUCache(StoreKeys):
                 entry.deadline = deadline
                 removed: list[Any] = []
                 store.put(local_key, entry, self._max_entries, removed)
-        if store.inflight.under_way:
-            store.inflight.overtake([local_key])
+            if store.inflight.under_way:  # under the lock: an early value is stored over what is there
+                store.inflight.overtake([local_key])
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
@@ -210,12 +210,13 @@ class LRUCache(StoreKeys):
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists. Does not count as a use of it."""
-        deadline = self._deadline(timeout)
+        deadline, local_key = self._deadline(timeout), self.local_key(key, version)
         with self._store.lock:
-            entry = self._store.index.get(self.local_key(key, version))
+            entry = self._store.index.get(local_key)
             if entry is None or not entry.deadline > clock():
                 return False
             entry.deadline = deadline
+            self.inflight.overtake([local_key])
         return True
 
     def incr(self, key: Any, delta: int = 1, version: Any = None) -> Any:
@@ -234,6 +235,7 @@ class LRUCache(StoreKeys):
                     entry.kept = kept
                     if not store.busy:  # amid a change the entry may not be there yet
                         store.lru[local_key] = entry
+                    store.inflight.overtake([local_key])
                     return new
 
     def delete(self, key: Any, version: Any = None) -> bool:
