@@ -271,6 +271,12 @@ def test_a_value_that_does_not_expire_is_never_computed_again(alias, make, clock
         clock.move(1e6)
 
 
+def test_what_is_not_kept_locally_is_never_computed_early(make_cache, compute):
+    """By a reader that learns the TTL with the value, too."""
+    cache = make_cache("django-redis", LOCAL_TIMEOUTS={"key": 0}, REFRESH_EARLY=1e9)
+    assert [cache.get_or_set("key", compute, 100) for _ in range(3)] == [1, 1, 1]
+
+
 def test_nothing_is_computed_early_while_the_remote_is_down(due, clock, compute):
     """What is computed could not be stored."""
     cache = due(STALE_IF_ERROR=60)
