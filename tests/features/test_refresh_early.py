@@ -1,5 +1,6 @@
 """REFRESH_EARLY: a value is computed again before it expires, by the process that draws so; nobody waits for it."""
 
+import asyncio
 import contextlib
 import random
 import uuid
@@ -312,6 +313,25 @@ def test_a_lookup_table_reads_its_source_before_it_expires(make, clock):
     assert mine["GB"].population == 69
     clock.move(60)
     assert (other["GB"].population, source.calls) == (69, 2)
+
+
+def test_a_lookup_in_an_event_loop_does_not_read_the_source_early(make, clock, caplog):
+    """It could not, and nothing is amiss while there are rows."""
+    make()
+    source = Source()
+    table = LookupTable("table", lambda: clock.move(1) or source(), key="code", timeout=100, alias="tiered")
+
+    async def look():
+        return table["GB"]
+
+    assert table["GB"]
+    for seconds in (50, 46, 2):
+        clock.move(seconds)
+        assert asyncio.run(look())
+    assert source.calls == 1
+    assert table["GB"]
+    clock.move(60)
+    assert (table["GB"], source.calls) == (asyncio.run(look()), 2)
 
 
 @both
