@@ -262,6 +262,16 @@ def test_a_time_limit_of_the_caller_is_raised(error, due, compute):
     with pytest.raises(type(error)):
         cache.get_or_set("key", compute, 100)
     assert not cache.inflight.under_way
+    if isinstance(error, Exception):
+        assert cache.get_or_set("key", compute, 100) == 1, "it is not what the next caller runs into"
+
+
+@both
+def test_a_socket_that_times_out_is_a_failure_as_any_other(alias, due, compute):
+    """What ``urllib`` raises, say, is a ``TimeoutError``."""
+    cache = due(alias)
+    compute.meanwhile = Mock(side_effect=TimeoutError("The read operation timed out"))
+    assert cache.get_or_set("key", compute, 100) == 1
 
 
 @both

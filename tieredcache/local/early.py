@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
-from tieredcache.local.entries import FOREVER, MISSING, NEVER, time_limits
+from tieredcache.local.entries import FOREVER, MISSING, NEVER, is_callers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -91,10 +91,13 @@ class Early:
 
     def failed(self, own: Computation, error: Exception) -> bool:
         """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
-        if own.old is MISSING or isinstance(error, (TimeoutError, *time_limits())):
+        if own.old is MISSING:
             return False
         if plan := self.plans.get(own.key):
             plan.due_at = (clock() + plan.expires) / 2
+        if is_callers(error):
+            return False
+        if plan:
             if not plan.failing:
                 logger.warning("%r cannot be computed before it expires; the old value is served on: %r.", own.key, error)
             plan.failing = True

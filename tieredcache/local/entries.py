@@ -64,6 +64,12 @@ def time_limits() -> tuple[type[BaseException], ...]:
     return tuple([kind for kind in found if kind is not None])
 
 
+def is_callers(error: BaseException) -> bool:
+    """Whether it is a time limit of the caller: a ``TimeoutError`` of a socket has a number, or says so."""
+    own = type(error) is TimeoutError and error.errno is None and "timed out" not in str(error)
+    return own or isinstance(error, time_limits())
+
+
 class Pickled(bytes):
     """A value as an entry keeps it that gives each reader an object of its own. It never leaves this process."""
 

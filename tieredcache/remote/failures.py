@@ -9,6 +9,8 @@ from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
+from tieredcache.local.entries import is_callers
+
 
 class Swallowed(Exception):  # noqa: N818 - never seen outside
     """The remote read failed, and the remote itself would have called it a miss; ``__cause__`` is the client's error."""
@@ -150,10 +152,9 @@ def is_refusal(error: BaseException, *, closed: bool) -> bool:
 def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
     """Whether a read that failed so may be sent again: after what a client or server raises, not a time limit of the caller.
 
-    Such a limit may be any exception that a signal handler raises, and strikes once. One that is a plain ``TimeoutError`` is
-    told from a socket's by what it says.
+    Such a limit may be any exception that a signal handler raises, and strikes once.
     """
-    if type(error) is TimeoutError and error.errno is None and "timed out" not in str(error):
+    if is_callers(error):
         return False
     return is_remote_error(error, packages) or isinstance(_unwrapped(error), _loaded(_ROOTS))
 
