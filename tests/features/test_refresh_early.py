@@ -219,6 +219,14 @@ def test_what_is_being_written_is_not_overwritten(due, compute, monkeypatch):
 
 
 @both
+def test_a_value_that_expires_at_the_same_moment_is_computed_early_once(alias, due, clock, compute, mode):
+    """As all do that expire at midnight: a value is known by its expiry."""
+    cache = due(alias)
+    for _ in range(3):
+        assert mode(cache).get_or_set("key", compute, 100 - 98 - 1) == 2
+
+
+@both
 def test_the_value_is_added_when_the_old_one_expires_meanwhile(alias, due, clock, compute, mode):
     """It took longer than last time."""
     cache = due(alias)

@@ -100,6 +100,7 @@ class LRUCache(StoreKeys):
                 # In place: no reader finds the key missing. What it had is let go with the frame.
                 kept, old.kept, old.deadline = getattr(old, "kept", None), kept, self._deadline(timeout)
                 self.inflight.overtake([own.key])
+                self.early.done(own.key)
             elif not own.forgotten:
                 self._add(key, kept, timeout, version, removed)
         return True

@@ -83,11 +83,18 @@ class Early:
         plan = self.due.get(local_key)
         return plan is not None and plan.due_at <= clock()
 
+    def done(self, local_key: Hashable) -> None:
+        """It is replaced: once, though the new value may expire at the same moment, such as midnight, and look like it."""
+        if plan := self.plans.get(local_key):
+            plan.due_at = FOREVER
+
     def write(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
         """What stores an early value, when the remote has been read again; ``None``: it was written or deleted meanwhile."""
+        if self.is_due(local_key):
+            self.done(local_key)
+            return replace
         plan = self.plans.get(local_key)
-        expired = found is MISSING and plan is not None and plan.expires <= clock()
-        return replace if self.is_due(local_key) else add if expired else None
+        return add if found is MISSING and plan is not None and plan.expires <= clock() else None
 
     def failed(self, own: Computation, error: Exception) -> bool:
         """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
