@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
@@ -57,7 +58,7 @@ class Early:
             self.due[own.key] = plan
         else:
             self.due.pop(own.key, None)  # until the next read of the remote finds the same value
-        for oldest in list(self.plans)[: -self._capacity]:
+        for oldest in list(islice(self.plans, max(0, len(self.plans) - self._capacity))):  # not all: there may be a million
             self.plans.pop(oldest, None)
             self.due.pop(oldest, None)
 
