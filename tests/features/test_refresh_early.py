@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import threading
 import uuid
 from unittest.mock import Mock
 
@@ -370,3 +371,34 @@ def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(ma
     cache.get_or_set("key", compute, 100)
     clock.move(99)
     assert cache.get_or_set("key", compute, 100) == 2
+
+
+@pytest.mark.parametrize("write", [lambda cache: cache.set("key", "written", 100), lambda cache: cache.expire("key", 100)])
+def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritten(write, due, compute, monkeypatch):
+    """It lands between the second look of the computation and its store, and is over after that."""
+    cache, sent, land, landed, over = due(), *[threading.Event() for _ in range(4)]
+    store = RemoteDouble.set
+
+    def written(self, *args, **kwargs):
+        sent.set()
+        assert land.wait(5)
+        store(self, "key", "written", 100)
+        landed.set()
+        assert over.wait(5)
+
+    def computed(self, *args, **kwargs):
+        land.set()
+        assert landed.wait(5)
+        store(self, *args, **kwargs)
+
+    monkeypatch.setattr(RemoteDouble, "set", written)
+    monkeypatch.setattr(RemoteDouble, "expire", written, raising=False)
+    writer = Run(write, cache)
+    assert sent.wait(5)
+    monkeypatch.setattr(RemoteDouble, "set", computed)
+    Run(cache.get_or_set, "key", compute, 100).result()
+    land.set()
+    over.set()
+    writer.result()
+    assert cache.remote.get("key") == "written"
+    assert cache.get("key") == "written"

@@ -154,6 +154,16 @@ def test_many_keys_are_read_while_a_server_holds_writes_back(kind, make_cache, m
             server.client_unpause()
 
 
+def test_large_values_are_read_by_a_pipeline_after_the_first_time(make_cache, pipelines):
+    """Lua copies them, and the server is held up."""
+    cache = filled(make_cache("django-redis"))
+    for value, expected in (("x" * 40_000, []), ("x", [21]), ("x", [])):
+        cache.set_many(dict.fromkeys(KEYS, value))
+        pipelines.clear()
+        assert cache.get_many(KEYS) == dict.fromkeys(KEYS, value)
+        assert pipelines == expected
+
+
 # --- servers that do not run scripts ---
 
 

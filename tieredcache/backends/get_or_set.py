@@ -53,7 +53,7 @@ class GetOrSet(BaseCache):
             # Once more where another has finished since the read above.
             if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
                 return value
-            own.starts()
+            inflight.starts(own)
             value = default()
             if own.beta:
                 self.early.took(own)
@@ -88,7 +88,7 @@ class GetOrSet(BaseCache):
                 return own.old
             if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
                 return value
-            own.starts()
+            inflight.starts(own)
             value = default()
             if inspect.isawaitable(value):
                 value = await value

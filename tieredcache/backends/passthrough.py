@@ -29,8 +29,8 @@ def pass_through(remote: object, name: str, before: Callable[[], None], after: C
 
     @functools.wraps(attribute)
     def call(*args: Any, **kwargs: Any) -> Any:
-        before()
         try:
+            before()
             result = attribute(*args, **kwargs)
             after()
         except BaseException:  # a time limit, say, that a signal handler has raised in after(): it may be repeated

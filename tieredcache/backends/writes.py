@@ -6,6 +6,7 @@ raised, or was cancelled, may have been done all the same.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -37,8 +38,8 @@ class RemoteWrites(RemoteKeys):
         ``instead``: what is returned where the remote fails and ``REMOTE_ERRORS`` is ``"ignore"``; an exception is raised.
         """
         remote, local_keys = self._reached(), self._local_keys(keys, extra)
-        self._overtake(local_keys)
         try:
+            self._overtake(local_keys)
             result = getattr(remote, name)(*args, **extra)
             self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _forget too
@@ -49,9 +50,9 @@ class RemoteWrites(RemoteKeys):
     async def _awrite(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
         """As ``_write``."""
         remote, local_keys = self._reached(), self._local_keys(keys, extra)
-        if storing := self._overtaken(local_keys, sync=False):
-            await await_(*storing, seconds=STORING)
         try:
+            if storing := self._overtaken(local_keys, sync=False):
+                await await_(*storing, seconds=STORING)
             result = await remote_async(remote, name)(*args, **extra)
             self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
@@ -72,15 +73,17 @@ class RemoteWrites(RemoteKeys):
 
     def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
         """The values that are being stored at this moment; the other computations will store nothing."""
-        return [
-            step
-            for tier in siblings(self._tier)
-            if tier.inflight.under_way
-            for step in tier.inflight.overtake(local_keys, sync=sync)
-        ]
+        steps: list[Step] = []
+        for tier in siblings(self._tier):
+            tier.inflight.writing.append(local_keys)
+            if tier.inflight.under_way:
+                steps += tier.inflight.overtake(local_keys, sync=sync)
+        return steps
 
     def _forget(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
         for tier in siblings(self._tier):
+            with suppress(ValueError):
+                tier.inflight.writing.remove(local_keys)
             if local_keys is None or keys is None:
                 tier.forget_all()
             else:

@@ -142,12 +142,20 @@ class Inflight:
         self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
         self.finished: int = 0
         self.due: dict[Hashable, Plan] = {}  # what is to be computed early
+        self.writing: list[Collection[Hashable] | None] = []  # the keys of each write under way; None: all
 
     def reset(self) -> None:
         """Forget all of them, in a child process: they are those of the parent's threads."""
         self.under_way.clear()
         self._shared.clear()
         self.due.clear()
+        self.writing.clear()
+
+    def starts(self, own: Computation) -> None:
+        """As ``own.starts``; what is computed early is stored over what is there, so not over a write under way either."""
+        own.starts()
+        if own.old is not MISSING and any(keys is None or own.key in keys for keys in self.writing.copy()):
+            own.forgotten = True
 
     def join(self, own: Computation, *, sync: bool) -> Computation | None:
         """Register ``own``; returns the computation of the same key that comes first, if any, to be waited for."""

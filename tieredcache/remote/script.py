@@ -15,6 +15,7 @@ from tieredcache.remote.reader import Reader
 
 FEWEST: Final = 5  # keys from which the script takes less time than the pipeline, with each client
 MOST: Final = 5_000  # keys: Lua passes no more than some 8,000 arguments to a function
+LARGE: Final = 400_000  # bytes from which it takes longer than the pipeline, because Lua copies the values
 TRUSTED: Final = 20  # keys
 GONE: Final = -2  # what PTTL says of a key that is not there
 # An error of PTTL, by an ACL, is a reply. Nothing is written, so replicas run it. Bytes, which the client need not encode.
@@ -37,12 +38,13 @@ class ManyKeys(Reader):
     mget: bool = True  # as the remote's own get_many; else that is a pipeline of GETs
     scripts: bool = True  # until the server has refused them
     _found: int = 0
+    _large: bool = False  # whether the values that were read last are
 
     def ask(self, connection: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
         """The values of ``names`` and what PTTL says of them; raises what the remote's own read would raise."""
         found: list[Any] = []
         refusal = ""
-        if self.scripts and FEWEST <= len(names) <= MOST:
+        if self.scripts and FEWEST <= len(names) <= MOST and not self._large:
             try:
                 found, ttls = _run(connection, names)
             except Exception as error:
@@ -56,8 +58,10 @@ class ManyKeys(Reader):
                 if missing and not self.mget:  # a value of another type is missing to MGET, and an error to GET
                     doubtful = doubtful or any(value is None and ttl != GONE for value, ttl in zip(found, ttls, strict=True))
                 if not doubtful:
+                    self._large = _are_large(found)
                     return found, ttls
         values, ttls = _pipelined(connection, names, mget=self.mget)
+        self._large = _are_large(values)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read. And what has
         # been missing may have been written meanwhile.
         if found and _misses(found, values) and _misses(_run(connection, names)[0], values):
@@ -77,6 +81,10 @@ def _run(connection: Any, names: list[str]) -> Any:
             raise
     connection.script_load(SCRIPT)
     return connection.evalsha_ro(SHA, len(names), *names)
+
+
+def _are_large(values: list[Any]) -> bool:
+    return sum(map(len, filter(None, values))) > LARGE
 
 
 def _misses(found: list[Any], values: list[Any]) -> bool:
