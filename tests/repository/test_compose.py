@@ -100,7 +100,7 @@ def test_its_commands_run(tmp_path):
     }
     run = {"cwd": ROOT, "env": environment, "timeout": 60, "capture_output": True, "text": True}
     load = natively(OURS["load"]["command"])
-    assert subprocess.run(load, **run, check=True).stdout == "10,520 rows loaded\n"
+    assert subprocess.run(load, **run, check=True).stdout == "10,521 rows loaded\n"
     assert subprocess.run(load, **run, check=True).stdout == "0 rows loaded\n"
     with contextlib.ExitStack() as stack:
         valkey = [servers.valkey_binary(), *SERVICES["valkey"]["command"][1:], "--port", str(ports["valkey"])]
