@@ -45,6 +45,15 @@ def logged(caplog):
     return [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
 
 
+def assert_read_by_pipelines(cache, pipelines, caplog):
+    pipelines.clear()
+    for _ in range(3):
+        assert cache.get_many(KEYS) == VALUES
+        cache.local.clear()
+    assert len(pipelines) == 3
+    assert len(logged(caplog)) == 1
+
+
 @pytest.mark.parametrize("kind", ["django-redis", "django"])
 def test_many_keys_are_read_by_one_command(kind, make_cache, mode, valkey_url, pipelines):
     cache = filled(make_cache(counting(kind, valkey_url)))
@@ -278,12 +287,7 @@ def test_a_proxy_that_asks_one_server_for_all_keys_is_found_out(make_cache, monk
         ]
 
     monkeypatch.setattr(redis.Redis, "evalsha_ro", one_server)
-    pipelines.clear()
-    for _ in range(2):
-        assert cache.get_many(KEYS) == VALUES
-        cache.local.clear()
-    assert len(pipelines) == 2
-    assert len(logged(caplog)) == 1
+    assert_read_by_pipelines(cache, pipelines, caplog)
 
 
 def test_a_key_that_is_written_meanwhile_is_no_reason_to_give_the_script_up(make_cache, monkeypatch, caplog, pipelines):
@@ -315,12 +319,7 @@ def test_a_proxy_that_closes_the_connection_on_a_script_is_asked_by_pipelines(ma
         patch.setattr(redis.client.Pipeline, "execute", redis.Redis.evalsha_ro)
         with pytest.raises(redis.ConnectionError):
             cache.get_many(KEYS)
-    pipelines.clear()
-    for _ in range(2):
-        assert cache.get_many(KEYS) == VALUES
-        cache.local.clear()
-    assert len(pipelines) == 2
-    assert len(logged(caplog)) == 1
+    assert_read_by_pipelines(cache, pipelines, caplog)
 
 
 def test_nobody_waits_twice_for_a_connection(make_cache, monkeypatch, pipelines):

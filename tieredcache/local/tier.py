@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import logging
 import random
-from pickle import HIGHEST_PROTOCOL, dumps
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
-from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, time_limits, unpickle
-from tieredcache.local.immutable import is_immutable
+from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, packed, time_limits, unpickle
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
@@ -234,7 +232,7 @@ class LocalTier(Store[Entry]):
         if value is MISSING:
             return Entry(None, absent, read.started, expires, trip)
         try:
-            kept = value if read.shared or is_immutable(value) else Pickled(dumps(value, HIGHEST_PROTOCOL))
+            kept = value if read.shared else packed(value)
         except Exception as error:
             if isinstance(error, (TimeoutError, *time_limits())):
                 raise

@@ -218,8 +218,6 @@ def _good(trips: list[Trip]) -> bool:
 
 def size_of(value: Any) -> int:
     """About how many bytes an entry's ``value`` takes on its way; too many where that is not known: of shared objects."""
-    if type(value) is str:  # the same, sooner
-        return 8 + len(value)
     size, pending = 0, [value]
     while pending and size <= LARGEST_VALUE:
         part = pending.pop()

@@ -32,12 +32,13 @@ class ManyKeys(Reader):
     """Reads many keys of one remote, and remembers whether its server runs the script.
 
     A proxy in front of several servers may send it to one of them, where the keys of the others are missing. So until it has
-    found ``TRUSTED`` keys, what it misses is asked for again.
+    found ``TRUSTED`` keys, what it misses is asked for again. Found then, it may have been written meanwhile: once.
     """
 
     mget: bool = True  # as the remote's own get_many; else that is a pipeline of GETs
     scripts: bool = True  # until the server has refused them
     _found: int = 0
+    _missed: bool = False  # whether it has missed what was there
     _large: bool = False  # whether the values that were read last are
 
     def ask(self, connection: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
@@ -62,10 +63,12 @@ class ManyKeys(Reader):
                     return found, ttls
         values, ttls = _pipelined(connection, names, mget=self.mget)
         self._large = _are_large(values)
-        # Where that has raised as well it was no matter of the script: a key, say, that the user may not read. And what has
-        # been missing may have been written meanwhile.
-        if found and _misses(found, values) and _misses(_run(connection, names)[0], values):
-            refusal = "it does not find every key"
+        # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
+        if any(
+            one is None and value is not None for one, value in zip(found, values, strict=False)
+        ):  # none, if it was not run
+            refusal = "it does not find every key" if self._missed else ""
+            self._missed, self._found = True, 0
         if refusal and self.scripts:
             self.scripts = False
             logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s", self.alias, refusal)
@@ -85,10 +88,6 @@ def _run(connection: Any, names: list[str]) -> Any:
 
 def _are_large(values: list[Any]) -> bool:
     return sum(map(len, filter(None, values))) > LARGE
-
-
-def _misses(found: list[Any], values: list[Any]) -> bool:
-    return any(one is None and value is not None for one, value in zip(found, values, strict=True))
 
 
 def _pipelined(connection: Any, names: list[str], *, mget: bool) -> tuple[list[Any], list[Any]]:
