@@ -90,7 +90,7 @@ class SharedCache(_Proxy):
         return attribute
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A method that is replaced, by a mock, say, is replaced for everybody who calls it here.
+        # A method that is replaced, by a mock, say, is replaced for every caller here.
         object.__setattr__(self, name, value) if name in METHODS else super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:

@@ -68,7 +68,7 @@ def _stream(response: Any, demand: Demand) -> None:
 
 
 class ReadYourWritesMiddleware:
-    """A visitor who has written through a ``TieredCache`` sees what was written, whichever worker serves the next request.
+    """A visitor that has written through a ``TieredCache`` sees what was written, whichever worker serves the next request.
 
     The response to a request with an unsafe method that wrote carries a signed cookie: the time of the write, and for how
     long other processes may serve what was written from before. A request that brings the cookie is served with all local

@@ -1,1 +1,1 @@
-"""The figures of ``cache.stats()`` for monitoring systems: a module for each, to be imported by those who use it."""
+"""The figures of ``cache.stats()`` for monitoring systems: a module for each, for projects that use it to import."""

@@ -140,8 +140,8 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
 def is_refusal(error: BaseException, *, closed: bool) -> bool:
     """Whether a server has replied that it does not run this command: not at all, not here, or not for this user.
 
-    ``closed``: or has closed the connection, as some proxies do. Not that there is none: who has waited for a server, or for
-    the pool, must not wait once more.
+    ``closed``: or has closed the connection, as some proxies do. Not that there is none: a reader that has waited for a
+    server, or for the pool, must not wait again.
     """
     if isinstance(error, _loaded(_CLOSED)):
         return closed and any(words in str(error) for words in _CLOSED_WORDS)

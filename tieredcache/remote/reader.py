@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = "tuple[Any, float | None]"
 
 # What decoding raises where a class is gone or has changed since the value was written, or a file is torn: what the pickle
-# module documents, and what constructors and __setstate__ raise most. The remote's own errors are others, but for the key's.
+# module documents, and what constructors and __setstate__ raise most. The remote's own errors are others, except the key's.
 _DECODE_ERRORS: Final = (
     pickle.UnpicklingError,
     AttributeError,
