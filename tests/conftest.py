@@ -129,6 +129,16 @@ def doubles_as_new():
     RemoteDouble.reset()
 
 
+@pytest.fixture(autouse=True)
+def no_pause(request, monkeypatch):
+    """Where time is the machine's own, no burst ends because the machine has stood still for a tenth of a second."""
+    from tieredcache.remote import prefetch
+
+    prefetch._current.set(None)
+    if "clock" not in request.fixturenames:
+        monkeypatch.setattr(prefetch, "PAUSE", float("inf"))
+
+
 @pytest.fixture
 def make_cache(request):
     """Makes a cache with the settings given: ``make_cache(remote="locmem", LOCAL_TIMEOUT=2)``.
