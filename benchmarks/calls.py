@@ -123,6 +123,7 @@ def comparisons() -> Iterator[Comparison]:
     yield many(ours, local)
     yield miss("get, local miss, value and TTL", caches["missing"], peers["django-redis"], strict=True)
     yield miss(f"the same, {DELAY * 1000:g} ms away", caches["missing far"], caches["far"])
+    yield misses(caches["missing"], peers["django-redis"])
     yield writes(caches["sole"], caches["its remote"])
     yield from lru(caches["lru"], caches["full"], peers["LRUObjectCache"])
     yield from lookups(ours, peers["django-redis"])
@@ -231,6 +232,26 @@ def miss(name: str, ours: Any, remote: Any, *, strict: bool = False) -> Comparis
     runs = {name: repeat(call, KEYS[:20]) for name, call in calls.items()}
     targets = [Target("a pipeline by hand", 1.15), Target("get, then pttl", 0.7)] if strict else []
     return Comparison(name, runs, targets, 20, 150)
+
+
+def misses(ours: Any, remote: Any) -> Comparison:
+    """``get_many`` of 100 keys, all of them local misses: values and TTLs."""
+    client = remote.client.get_client()
+
+    def by_hand() -> Any:
+        names = [remote.client.make_key(key) for key in KEYS]
+        with client.pipeline(transaction=False) as pipe:
+            pipe.mget(names)
+            for name in names:
+                pipe.pttl(name)
+            values, *ttls = pipe.execute()
+        return {key: (remote.client.decode(value), ttl) for key, value, ttl in zip(KEYS, values, ttls, strict=True)}
+
+    filled({"remote": remote}, TEXT)
+    calls = {"TieredCache": ours.get_many, "a pipeline by hand": lambda _: by_hand(), "django-redis": remote.get_many}
+    runs = {name: repeat(call, [KEYS]) for name, call in calls.items()}
+    targets = [Target("a pipeline by hand", 1.0), Target("django-redis", 2.0)]
+    return Comparison("get_many, 100 local misses, values and TTLs", runs, targets, 1, 150)
 
 
 def writes(ours: Any, remote: Any) -> Comparison:
