@@ -28,9 +28,7 @@ class Link:
         self._delay, self._rate = delay, rate
         self._resets = resets
         self._random = random.Random(seed)
-        self._waiting = set()
         self._started = threading.Event()
-        self.most_waiting = 0  # connections at the same time; a test sets it to 0 to count from then on
         self._thread = threading.Thread(target=asyncio.run, args=[self._run()], daemon=True)
         self._thread.start()
         assert self._started.wait(10), "the link did not start"
@@ -92,9 +90,7 @@ class Link:
             if self._cut_off:
                 return
             server, upstream = await asyncio.open_connection(*self._target)
-            ways = [
-                asyncio.ensure_future(way) for way in (self._up(reader, upstream, task), self._down(server, writer, task))
-            ]
+            ways = [asyncio.ensure_future(way) for way in (self._up(reader, upstream), self._down(server, writer))]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -104,22 +100,18 @@ class Link:
         except (OSError, asyncio.CancelledError):
             pass  # the server refuses, or the test is over
         finally:
-            self._waiting.discard(task)
             self._tasks.discard(task)
             for end in filter(None, (writer, upstream)):
                 _reset(end)
 
-    async def _up(self, client, server, connection):
+    async def _up(self, client, server):
         while data := await client.read(2**16):
             if client.at_eof():
                 break
-            self._waiting.add(connection)
-            self.most_waiting = max(self.most_waiting, len(self._waiting))
             server.write(data)
             await server.drain()
-        self._waiting.discard(connection)  # the client has given up
 
-    async def _down(self, server, client, connection):
+    async def _down(self, server, client):
         while data := await server.read(2**18):
             if self._rate is not None:
                 data = await _whole(data, server)
@@ -129,7 +121,6 @@ class Link:
             await self._passing.wait()
             if self._random.random() < self._resets:
                 return
-            self._waiting.discard(connection)
             client.write(data)
             await client.drain()
 
