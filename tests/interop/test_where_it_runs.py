@@ -52,7 +52,7 @@ def gunicorn(kind, url, path, *options, preload):
         try:
             yield port
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0  # gunicorn itself gives its workers 30
         finally:
             servers.stop(process)
         complaints = [line for line in log.read().decode().splitlines() if "eventlet worker is DEPRECATED" not in line]
@@ -146,7 +146,7 @@ def test_a_celery_task_sees_its_own_writes_when_its_worker_has_forked(valkey_url
         results = [app.send_task("tests.support.ryw.tasks.turn", [f"key{n % 5}", n]) for n in range(40)]
         found = [result.get(timeout=30) for result in results]
         worker.terminate()
-        assert worker.wait(20) == 0
+        assert worker.wait(60) == 0
     finally:
         servers.stop(worker)
         app.close()

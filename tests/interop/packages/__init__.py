@@ -108,9 +108,14 @@ PACKAGES = [
             'DATABASES = {name: {"ENGINE": "django.db.backends.sqlite3"} for name in ("default", "other")}\n'
             'CACHES = {name: CACHES[name] for name in ("default", "redis")}\n'
         ),
-        arguments=tuple(
-            f"cachalot/tests/{name}.py"
-            for name in ("api", "multi_db", "settings", "signals", "thread_safety", "transaction", "write")
+        # Without the one that allows a tenth of a second between two readings of the clock.
+        arguments=(
+            *(
+                f"cachalot/tests/{name}.py"
+                for name in ("api", "multi_db", "settings", "signals", "thread_safety", "transaction", "write")
+            ),
+            "-k",
+            "not test_get_last_invalidation or test_get_last_invalidation_",
         ),
     ),
     Package(
