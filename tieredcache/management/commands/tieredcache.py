@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import sys
 import timeit
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.checks.caches import backend_of, read_aliases
 from tieredcache.config import EXCLUDED, LRUOptions, Mistake, TieredOptions, given
+from tieredcache.plan import PlanError, add_arguments, run
 from tieredcache.remote import client_error, reader_for
 
 if TYPE_CHECKING:
@@ -41,10 +44,29 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--alias", action="append", help="an alias to show, repeatable; without it, all of them")
         parser.add_argument("--json", action="store_true", help="the same as JSON")
+        plan = "what a local tier would save, and which reads would be stale, from the site's own traffic"
+        add_arguments(parser.add_subparsers(dest="subcommand").add_parser("plan", help=plan, description=plan))
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Run the subcommand; there is only ``show``."""
-        self.show(options["alias"], as_json=options["json"])
+        """Run the subcommand; without one, ``show``."""
+        if options.get("subcommand") == "plan":
+            self.plan(options)
+        else:
+            self.show(options["alias"], as_json=options["json"])
+
+    def plan(self, options: dict[str, Any]) -> None:
+        """Print what a local tier would save."""
+        try:
+            run(options, self.stderr.write, lambda line: self.stdout.write(self._printable(line)))
+        except PlanError as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted: no connection is left, and no plan was made.", returncode=130) from None
+        except (
+            BrokenPipeError
+        ):  # what reads the plan has ended, such as head; the interpreter would complain at its end, too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
 
     def show(self, names: list[str] | None, *, as_json: bool) -> None:
         """Print the report; ``names``: of these aliases only."""

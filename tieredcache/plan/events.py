@@ -1,0 +1,128 @@
+"""The traffic of a cache as events: who did what to which key, and when. Values are never kept, only their sizes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tieredcache.config import EXCLUDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEADER: Final = ["time", "process", "operation", "key", "bytes"]
+OPERATIONS: Final = ("get", "miss", "set", "delete", "touch", "incr")
+"""``get`` found a value, ``miss`` did not."""
+READS: Final = frozenset({"get", "miss"})
+WRITES: Final = frozenset({"set", "delete", "incr"})
+"""After these, a copy that was read before is stale."""
+BUILT_IN: Final = tuple(sorted({row.prefix for row in EXCLUDED}, key=len, reverse=True))
+# A key may be any bytes: what is no UTF-8 comes out of the file as it went in.
+_TEXT: Final = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+
+
+class PlanError(Exception):
+    """What keeps the plan from being made, with the remedy; it quotes no value, URL or password."""
+
+
+class Event(NamedTuple):
+    """``time``: seconds. ``bytes``: of the value; ``None``: not known."""
+
+    time: float
+    process: str
+    operation: str
+    key: str
+    bytes: int | None = None
+
+
+def read_trace(path: str) -> list[Event]:
+    """The events in a CSV file, in the order of their times; raises ``PlanError``, with the line, where it is not valid."""
+    events: list[Event] = []
+    same: dict[str, str] = {}  # a key is stored once, however often it occurs
+    try:
+        with Path(path).open(**_TEXT) as file:  # type: ignore[call-overload]
+            rows = csv.reader(file)
+            if next(rows, None) != HEADER:
+                raise PlanError(f"{path} does not begin with the line {','.join(HEADER)}.")
+            for row in rows:
+                try:
+                    time, process, operation, key, size = row
+                    operation = OPERATIONS[OPERATIONS.index(operation)]
+                    seconds = float(time)
+                    if not math.isfinite(seconds):
+                        raise ValueError  # noqa: TRY301 - as float() does
+                    process, key = same.setdefault(process, process), same.setdefault(key, key)
+                    events.append(Event(seconds, process, operation, key, int(size) if size else None))
+                except ValueError:
+                    remedy = f"Each has {', '.join(HEADER)}; an operation is one of {', '.join(OPERATIONS)}."
+                    raise PlanError(f"{path}, line {rows.line_num}, is not an event. {remedy}") from None
+    except (OSError, csv.Error) as error:
+        raise PlanError(f"{path} could not be read: {getattr(error, 'strerror', None) or error}.") from None
+    events.sort(key=lambda event: event.time)
+    return events
+
+
+def write_trace(path: str, events: list[Event]) -> None:
+    """Write ``events`` to a CSV file."""
+    try:
+        with Path(path).open("w", **_TEXT) as file:  # type: ignore[call-overload]
+            rows = csv.writer(file)
+            rows.writerow(HEADER)
+            rows.writerows(
+                (f"{time:.6f}", process, name, key, "" if size is None else size)
+                for time, process, name, key, size in events
+            )
+    except OSError as error:
+        raise PlanError(f"{path} could not be written: {error.strerror}.") from None
+
+
+def hasher() -> Callable[[str], str]:
+    """What hashes a key with a salt that nobody keeps.
+
+    Each part of it by itself, so that keys with a common prefix still have one; prefixes that packages have are left.
+    """
+    salt, known = secrets.token_bytes(16), {}
+
+    def part(found: re.Match[str]) -> str:
+        return hashlib.blake2b(found[0].encode(errors="surrogateescape"), key=salt, digest_size=6).hexdigest()
+
+    def hashed(key: str) -> str:
+        if key not in known:
+            prefix = next((prefix for prefix in BUILT_IN if key.startswith(prefix)), "")
+            known[key] = prefix + re.sub(r"[^:./|\[]+", part, key[len(prefix) :])
+        return known[key]
+
+    return hashed
+
+
+def prefixes(keys: set[str]) -> dict[str, str]:
+    """The prefix by which each key is reported: up to its first separator, or its second, where that makes few prefixes."""
+    first = {key: _prefix(key, 1) for key in keys}
+    longer: dict[str, set[str]] = {}
+    members: dict[str, int] = {}
+    for key, prefix in first.items():
+        members[prefix] = members.get(prefix, 0) + 1
+        if prefix not in BUILT_IN and len(found := longer.setdefault(prefix, set())) <= _MOST_PARTS:
+            found.add(_prefix(key, 2))
+    split = {
+        prefix
+        for prefix, found in longer.items()
+        if 1 < len(found) <= _MOST_PARTS and members[prefix] >= 2 * len(found) and prefix not in found
+    }
+    return {key: _prefix(key, 2) if prefix in split else prefix for key, prefix in first.items()}
+
+
+_MOST_PARTS: Final = 12
+
+
+def _prefix(key: str, parts: int) -> str:
+    built_in = next((prefix for prefix in BUILT_IN if key.startswith(prefix)), None)
+    if built_in:
+        return built_in
+    found = re.match(rf"(?:[^:./|\[]*[:./|\[]){{1,{parts}}}", key) or re.match(r"\D+", key)
+    return found[0] if found else key

@@ -1,0 +1,150 @@
+"""What the trace comes to: the rows of the tables, the prefixes, the suspects and the settings to paste."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from tieredcache.config import EXCLUDED, TieredOptions
+from tieredcache.plan.events import READS
+from tieredcache.plan.simulate import Trace, simulate, without
+from tieredcache.plan.suspects import suspects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tieredcache.plan.simulate import Outcome
+
+TIMEOUTS: Final = (1, 2, 5, 10, 30, 60)
+ENTRIES: Final = (100, 300, 1_000, 3_000, 10_000)
+AGES: Final = (1, 2, 5, 10, 30, 60)
+ROWS_EVENTS: Final = 200_000
+"""Events that a row of a table is simulated on: a row takes a few seconds, and there are seventeen."""
+MOST_STALE: Final = 0.01  # the share of stale reads that a recommended timeout stays below, where one does
+NEARLY: Final = 0.97  # of the best hit ratio: what is worth no longer timeout and no larger tier
+LONGER: Final = 60  # seconds that may be served what was not written in all the trace
+OFTEN: Final = 0.01  # of all reads
+
+
+def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], None]) -> dict[str, Any]:
+    """All that the plan says; the names are those of the JSON."""
+    built_in = {row.prefix: 0.0 for row in EXCLUDED}
+    found = suspects(trace, prefix_of)
+    stay_out = {row["prefix"] for row in found if row["stays_out"]}
+    options = _with(TieredOptions(), built_in | dict.fromkeys(stay_out, 0.0))
+    part, progress_of = _part(trace), iter(range(1, 100))
+
+    def row(**changes: Any) -> dict[str, Any]:
+        progress(f"simulating setting {next(progress_of)} of {len(TIMEOUTS) * 2 + len(ENTRIES)} ...")
+        outcome = simulate(part, replace(options, **changes))
+        return changes | figures(part, outcome)
+
+    most = max(ENTRIES)
+    timeouts = [row(local_timeout=seconds, max_entries=most) for seconds in TIMEOUTS]
+    for each in timeouts:
+        each["without_prefetch"] = row(local_timeout=each["local_timeout"], max_entries=most, prefetch=0)
+    timeout = _choose(timeouts, "local_timeout")
+    entries = [row(local_timeout=timeout, max_entries=number) for number in ENTRIES]
+    number = _choose(entries, "max_entries")
+    longer = _longer(trace, prefix_of, stay_out | built_in.keys(), timeout)
+    progress("simulating what is recommended ...")
+    chosen = _with(
+        replace(options, local_timeout=timeout, max_entries=number),
+        built_in | dict.fromkeys(stay_out, 0.0) | dict.fromkeys(longer, LONGER),
+    )
+    outcome = simulate(trace, chosen)
+    commands, trips = without(trace)
+    reads = sum(event.operation in READS for event in trace.events)
+    return {
+        "seconds": trace.seconds,
+        "events": len(trace.events),
+        "processes": len(trace.processes),
+        "reads_per_second": reads / trace.seconds,
+        "commands_per_second": commands / trace.seconds,
+        "round_trips_per_second": trips / trace.seconds,
+        "sizes_known": sum(key in trace.sizes for key in prefix_of) / len(prefix_of),
+        "simulated": {"events": len(part.events), "processes": len(part.processes), "policy": "LRU"},
+        "recommended": {
+            "LOCAL_TIMEOUT": timeout,
+            "MAX_ENTRIES": number,
+            "LOCAL_TIMEOUTS": dict.fromkeys(sorted(stay_out - built_in.keys()), 0) | dict.fromkeys(sorted(longer), LONGER),
+            **figures(trace, outcome),
+        },
+        "timeouts": timeouts,
+        "entries": entries,
+        "prefixes": _prefixes(trace, prefix_of, outcome),
+        "suspects": found,
+    }
+
+
+def _with(options: TieredOptions, timeouts: dict[str, float]) -> TieredOptions:
+    return replace(options, local_timeouts=tuple(sorted(timeouts.items(), key=lambda item: -len(item[0]))))
+
+
+def figures(trace: Trace, outcome: Outcome) -> dict[str, Any]:
+    """The figures of one setting. Shares are of all reads, rates are a second, over all processes."""
+    ages, reads = outcome.ages, outcome.reads or 1
+    shares = {str(age): bisect_left(ages, age) / reads for age in AGES}
+    return {
+        "hit_ratio": outcome.hits / reads,
+        "commands_per_second": outcome.commands / trace.seconds,
+        "round_trips_per_second": outcome.trips / trace.seconds,
+        "megabytes_per_process": outcome.bytes / 1e6,
+        "stale_share": len(ages) / reads,
+        "stale_share_by_age": shares,
+        "oldest_stale_seconds": ages[-1] if ages else 0,
+    }
+
+
+def _part(trace: Trace) -> Trace:
+    """Whole processes, as many as make ``ROWS_EVENTS`` events, with all writes; of one that is larger, its beginning."""
+    if len(trace.events) <= ROWS_EVENTS:
+        return trace
+    part = object.__new__(Trace)
+    vars(part).update(vars(trace))
+    part.processes, left = {}, ROWS_EVENTS
+    for process, events in trace.processes.items():
+        if len(events) <= left or not part.processes:
+            part.processes[process] = events[:left]
+            left -= len(part.processes[process])
+    return part
+
+
+def _choose(rows: list[dict[str, Any]], name: str) -> Any:
+    """The least that has nearly the best hit ratio of those with few stale reads."""
+    few = [row for row in rows if row["stale_share"] <= MOST_STALE] or rows[:1]
+    best = max(row["hit_ratio"] for row in few)
+    return next(row[name] for row in few if row["hit_ratio"] >= NEARLY * best)
+
+
+def _longer(trace: Trace, prefix_of: dict[str, str], without: set[str], timeout: float) -> set[str]:
+    """The prefixes that were read often, and not written in a trace that is long enough to tell."""
+    if trace.seconds < LONGER or timeout >= LONGER:
+        return set()
+    reads = Counter(prefix_of[event.key] for event in trace.events if event.operation in READS)
+    written = {prefix_of[event.key] for event in trace.events if event.operation not in READS}
+    often = OFTEN * sum(reads.values())
+    return {prefix for prefix, number in reads.items() if number >= often} - written - without
+
+
+def _prefixes(trace: Trace, prefix_of: dict[str, str], outcome: Outcome) -> list[dict[str, Any]]:
+    """What is recommended, by prefix, those with the most reads first."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for event in trace.events:
+        counts[prefix_of[event.key]]["reads" if event.operation in READS else "writes"] += 1
+    for name, per_key in (("missed", outcome.missed), ("stale", outcome.stale)):
+        for key, number in per_key.items():
+            counts[prefix_of[key]][name] += number
+    rows = [
+        {
+            "prefix": prefix,
+            "reads": count["reads"],
+            "writes": count["writes"],
+            "hit_ratio": 1 - count["missed"] / count["reads"] if count["reads"] else None,
+            "stale_share": count["stale"] / count["reads"] if count["reads"] else None,
+        }
+        for prefix, count in counts.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["reads"], -row["writes"], row["prefix"]))
