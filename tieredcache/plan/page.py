@@ -29,10 +29,11 @@ h1 { font-size: 26px; } h2 { font-size: 18px; margin: 32px 0 8px; }
 .lead { font-size: 18px; } .soft, figcaption span, th { color: var(--soft); }
 pre { background: var(--box); border-radius: 6px; overflow-x: auto; padding: 12px 16px; }
 .pictures { display: grid; gap: 24px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
-figure { margin: 0; } figcaption { font-weight: 600; } svg { display: block; height: auto; width: 100%; }
+figure { margin: 0; } figcaption { font-weight: 600; } figcaption span { display: block; font-weight: 400; }
+svg { display: block; height: auto; width: 100%; }
 svg text { fill: var(--soft); font-size: 12px; } .a { fill: var(--a); } .b { fill: var(--b); }
 svg line { stroke: var(--line); } .scroll { overflow-x: auto; }
-i { border-radius: 2px; display: inline-block; height: 10px; margin: 0 4px 0 10px; width: 10px; }
+i { border-radius: 2px; display: inline-block; height: 10px; margin: 0 6px 0 0; width: 10px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: 4px 14px 4px 0; text-align: left; vertical-align: top; }
 th { font-weight: 500; white-space: nowrap; } td:first-child { overflow-wrap: anywhere; }
@@ -48,13 +49,13 @@ def page(report: dict[str, Any]) -> str:
             "Hit ratio by LOCAL_TIMEOUT",
             [(label, [row["hit_ratio"], row["without_prefetch"]["hit_ratio"]]) for label, row in by_timeout],
             percent,
-            ("as is", "PREFETCH 0"),
+            ("with PREFETCH", "PREFETCH 0"),
         ),
         _bars("Stale reads by LOCAL_TIMEOUT", [(label, [row["stale_share"]]) for label, row in by_timeout], percent),
         _bars(
             "Megabytes of a process by MAX_ENTRIES",
             [(f"{row['max_entries']:,}", [row["megabytes_per_process"]]) for row in report["entries"]],
-            lambda value: f"{value:,.1f}",
+            lambda value: f"{value:.3g}",
         ),
         _lying(
             "Reads by prefix",
@@ -81,7 +82,7 @@ def _table(rows: list[list[str]]) -> str:
 
 def _figure(caption: str, names: tuple[str, ...], height: float, shapes: str) -> str:
     legend = "".join(
-        f"<i style='background: var(--{color})'></i>{escape(name)}" for color, name in zip("ab", names, strict=False)
+        f"<i style='background: var(--{color})'></i>{escape(name)} &ensp; " for color, name in zip("ab", names, strict=False)
     )
     return (
         f"<figure><figcaption>{escape(caption)}<span>{legend}</span></figcaption>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.config import EXCLUDED, TieredOptions
@@ -21,7 +22,7 @@ TIMEOUTS: Final = (1, 2, 5, 10, 30, 60)
 ENTRIES: Final = (100, 300, 1_000, 3_000, 10_000)
 AGES: Final = (1, 2, 5, 10, 30, 60)
 ROWS_EVENTS: Final = 200_000
-"""Events that a row of a table is simulated on: a row takes a few seconds, and there are seventeen."""
+"""Events that a row is simulated on: there are eleven, each with and without prefetching."""
 MOST_STALE: Final = 0.01  # the share of stale reads that a recommended timeout stays below, where one does
 NEARLY: Final = 0.97  # of the best hit ratio: what is worth no longer timeout and no larger tier
 LONGER: Final = 60  # seconds that may be served what was not written in all the trace
@@ -34,17 +35,16 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
     found = suspects(trace, prefix_of)
     stay_out = {row["prefix"] for row in found if row["stays_out"]}
     options = _with(TieredOptions(), built_in | dict.fromkeys(stay_out, 0.0))
-    part, progress_of = _part(trace), iter(range(1, 100))
+    part, number_of = _part(trace), count(1)
 
     def row(**changes: Any) -> dict[str, Any]:
-        progress(f"simulating setting {next(progress_of)} of {len(TIMEOUTS) * 2 + len(ENTRIES)} ...")
-        outcome = simulate(part, replace(options, **changes))
-        return changes | figures(part, outcome)
+        progress(f"simulating setting {next(number_of)} of {len(TIMEOUTS) + len(ENTRIES)} ...")
+        with_prefetch, alone = (
+            figures(part, simulate(part, replace(options, **changes, prefetch=keys))) for keys in (options.prefetch, 0)
+        )
+        return changes | with_prefetch | {"without_prefetch": alone}
 
-    most = max(ENTRIES)
-    timeouts = [row(local_timeout=seconds, max_entries=most) for seconds in TIMEOUTS]
-    for each in timeouts:
-        each["without_prefetch"] = row(local_timeout=each["local_timeout"], max_entries=most, prefetch=0)
+    timeouts = [row(local_timeout=seconds, max_entries=max(ENTRIES)) for seconds in TIMEOUTS]
     timeout = _choose(timeouts, "local_timeout")
     entries = [row(local_timeout=timeout, max_entries=number) for number in ENTRIES]
     number = _choose(entries, "max_entries")

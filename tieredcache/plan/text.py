@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.plan.report import AGES
@@ -64,13 +65,14 @@ def _memory(report: dict[str, Any], row: dict[str, Any]) -> str:
 def settings(report: dict[str, Any]) -> str:
     """The recommendation, to be put below ``CACHES``."""
     new, alias, tiered = report["recommended"], report["alias"], report["tiered_alias"]
+    quoted = json.dumps(alias)
     options = [f'"LOCAL_TIMEOUT": {new["LOCAL_TIMEOUT"]},', f'"MAX_ENTRIES": {new["MAX_ENTRIES"]},']
     if new["LOCAL_TIMEOUTS"]:
-        rows = [f"    {prefix!a}: {seconds}," for prefix, seconds in new["LOCAL_TIMEOUTS"].items()]
+        rows = [f"    {json.dumps(prefix)}: {seconds}," for prefix, seconds in new["LOCAL_TIMEOUTS"].items()]
         options += ['"LOCAL_TIMEOUTS": {', *rows, "},"]
     if tiered:
-        return "\n".join([f"CACHES[{tiered!r}]['OPTIONS'] |= {{", *(f"    {line}" for line in options), "}"])
-    head = f'CACHES = {{\n    **CACHES,\n    "remote": CACHES[{alias!r}],\n    {alias!r}: {{\n'
+        return "\n".join([f'CACHES[{json.dumps(tiered)}]["OPTIONS"] |= {{', *(f"    {line}" for line in options), "}"])
+    head = f'CACHES = {{\n    **CACHES,\n    "remote": CACHES[{quoted}],\n    {quoted}: {{\n'
     head += '        "BACKEND": "tieredcache.backends.TieredCache",\n        "LOCATION": "remote",\n        "OPTIONS": {\n'
     return head + "\n".join(f"            {line}" for line in options) + "\n        },\n    },\n}"
 
