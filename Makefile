@@ -11,7 +11,7 @@ HERE = PATH="$(abspath $(BIN)):$$PATH"
 # The package without its extras, as most type checkers find it; with the types of Django, which has none of its own.
 BARE = $(VENV)/bare
 
-.PHONY: demo serve test test-alone test-slow test-all lint docs hooks dist release-check bench staleness chaos read-your-writes stress moving destructors crash clean help
+.PHONY: demo serve test test-alone test-slow test-all lint docs hooks dist release-check bench staleness plan-check chaos read-your-writes stress moving destructors crash clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -72,6 +72,9 @@ bench: $(READY)-bench  ## what calls cost, against the floor and the peers; ten 
 
 staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")
 	$(BIN)/python -m benchmarks.staleness $(ARGS)
+
+plan-check: $(READY)-demo  ## what the plan predicts for the demo, and what it does then; two minutes (ARGS="--rate 2")
+	$(BIN)/python -m benchmarks.plan_check $(ARGS)
 
 chaos: $(READY)-chaos  ## servers broken under traffic, in eight ways; seven minutes (ARGS="--short")
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

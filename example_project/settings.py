@@ -59,6 +59,8 @@ WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing has to be c
 
 # What the price list reads: "database", "remote" or "tiered".
 DEMO_MODE = os.environ.get("DEMO_MODE", "tiered")
+# Whether names of countries and currencies come from lookup tables there, and not from a key each as in the other modes.
+DEMO_TABLES = os.environ.get("DEMO_TABLES", "1") == "1"
 
 TIERED = {
     "BACKEND": "tieredcache.backends.TieredCache",

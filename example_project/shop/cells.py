@@ -63,7 +63,7 @@ def currency(code: str) -> str:
 
 
 def _name(model: type[Country | Currency], code: str) -> str:
-    if settings.DEMO_MODE == "tiered":
+    if settings.DEMO_MODE == "tiered" and settings.DEMO_TABLES:
         name: str = TABLES[model][code].name
         return name
     found: str = _read(f"{model.__name__.lower()}.{code}", lambda: model.objects.values_list("name", flat=True).get(pk=code))
