@@ -1,8 +1,8 @@
 """``make plan-check``: what ``manage.py tieredcache plan`` predicts for the demo, against what the demo then does.
 
 The shop reads the remote alone, and is watched by ``MONITOR``; that is run through the local tier with the settings of the
-demo. Then the shop reads the same keys through both tiers, and the workers and the server count. The same pages come at the same pace, which
-the shop keeps up with in both modes: visitors who wait for each other would ask for more of the faster one.
+demo. Then the shop reads the same keys through both tiers, and the workers and the server count. The same pages come at the
+same pace, which the shop keeps up with in both modes: visitors who wait for each other would ask for more of the faster one.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def predict(environment: dict[str, str], seconds: float, rate: float) -> tuple[f
     from tieredcache.plan.simulate import Trace, simulate
 
     options = read_aliases()["default"]
-    assert isinstance(options, TieredOptions)
+    if not isinstance(options, TieredOptions):
+        raise TypeError("the demo's default cache has no local tier")
     with demo.gunicorn(environment | {"DEMO_MODE": "remote"}) as port, ThreadPoolExecutor(1) as thread:
         ask(port, seconds / 2, rate, 1)
         traffic = thread.submit(ask, port, seconds, rate, 2)

@@ -2,5 +2,6 @@
 
 from tieredcache.plan.command import add_arguments, run
 from tieredcache.plan.events import PlanError
+from tieredcache.plan.monitor import error_name
 
-__all__ = ["PlanError", "add_arguments", "run"]
+__all__ = ["PlanError", "add_arguments", "error_name", "run"]

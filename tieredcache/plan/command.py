@@ -36,8 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     # These two are the command's own as well: what stands before the subcommand goes for it, too.
     parser.add_argument("--alias", action="append", default=SUPPRESS, help="the alias to plan for; without it, default")
     parser.add_argument("--json", action="store_true", default=SUPPRESS, help="the plan as JSON")
-    parser.add_argument("--seconds", type=_above(0, float), default=30, help="how long to watch the server (default: 30)")
-    parser.add_argument("--processes", type=_above(0, int), metavar="N", help="how many there are; else by connection")
+    parser.add_argument("--seconds", type=_above_zero, default=30, help="how long to watch the server (default: 30)")
+    parser.add_argument(
+        "--processes", type=int, choices=range(1, 10_000), metavar="N", help="how many there are; else by connection"
+    )
     parser.add_argument("--yes", action="store_true", help="watch the server without asking")
     parser.add_argument("--trace", metavar="FILE", help="plan from this CSV file instead")
     parser.add_argument("--record", metavar="FILE", help="write what was watched to this CSV file")
@@ -45,13 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="write the plan to this HTML file, too")
 
 
-def _above(low: float, kind: type[float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if not low < value < float("inf"):
-            raise ArgumentTypeError(f"{text} is not above {low:g}")
-        return value
-
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ArgumentTypeError(f"{text} is not above 0")
     return number
 
 

@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 import secrets
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,6 +22,8 @@ OPERATIONS: Final = ("get", "miss", "set", "delete", "touch", "incr")
 READS: Final = frozenset({"get", "miss"})
 WRITES: Final = frozenset({"set", "delete", "incr"})
 """After these, a copy that was read before is stale."""
+MOST_PARTS: Final = 12
+"""Longer prefixes that one is reported as."""
 BUILT_IN: Final = tuple(sorted({row.prefix for row in EXCLUDED}, key=len, reverse=True))
 # A key may be any bytes: what is no UTF-8 comes out of the file as it went in.
 _TEXT: Final = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -102,22 +105,16 @@ def hasher() -> Callable[[str], str]:
 
 def prefixes(keys: set[str]) -> dict[str, str]:
     """The prefix by which each key is reported: up to its first separator, or its second, where that makes few prefixes."""
-    first = {key: _prefix(key, 1) for key in keys}
-    longer: dict[str, set[str]] = {}
-    members: dict[str, int] = {}
+    first, second = ({key: _prefix(key, parts) for key in keys} for parts in (1, 2))
+    longer: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for key, prefix in first.items():
-        members[prefix] = members.get(prefix, 0) + 1
-        if prefix not in BUILT_IN and len(found := longer.setdefault(prefix, set())) <= _MOST_PARTS:
-            found.add(_prefix(key, 2))
-    split = {
+        longer[prefix][second[key]] += 1
+    few = {
         prefix
         for prefix, found in longer.items()
-        if 1 < len(found) <= _MOST_PARTS and members[prefix] >= 2 * len(found) and prefix not in found
+        if len(found) <= MOST_PARTS and found.total() >= 2 * len(found) and prefix not in found
     }
-    return {key: _prefix(key, 2) if prefix in split else prefix for key, prefix in first.items()}
-
-
-_MOST_PARTS: Final = 12
+    return {key: (second if prefix in few else first)[key] for key, prefix in first.items()}
 
 
 def _prefix(key: str, parts: int) -> str:

@@ -46,7 +46,8 @@ def watch(cache: Any, alias: str, seconds: float, processes: int | None) -> tupl
         client: str(number % processes) if processes else named.get(client, client)
         for client, number in recorder.ordinals.items()
     }
-    return [event._replace(process=process[event.process]) for event in recorder.events], recorder.others
+    events = [event._replace(process=process[event.process]) for event in recorder.events]
+    return sorted(events, key=lambda event: event.time), recorder.others
 
 
 def _pools(cache: Any) -> list[tuple[Any, bool]]:
@@ -122,10 +123,16 @@ def _problem(error: Exception) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "NoPermissionError" in kinds or ("ResponseError" in kinds and re.match(r"unknown command|NOPERM", str(error))):
         return FORBIDDEN
+    remedy = "It is reached by the settings of the alias, and by nothing else: check these."
+    return f"could not be watched: {error_name(error)}. {remedy}"
+
+
+def error_name(error: BaseException) -> str:
+    """What ``error`` is, without its text, which may quote a URL with a password; the system's reason where there is one."""
     cause: BaseException | None = error
     reason = ""
     while cause is not None and not reason:
-        reason = (cause.strerror or "") if isinstance(cause, OSError) else ""
+        if isinstance(cause, OSError):
+            reason = cause.strerror or ""
         cause = cause.__cause__ or cause.__context__
-    text = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    return f"could not be watched: {text}. It is reached by the settings of the alias, and by nothing else: check these."
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.config import EXCLUDED, TieredOptions
 from tieredcache.plan.events import READS
-from tieredcache.plan.simulate import Trace, simulate, without
+from tieredcache.plan.simulate import Trace, simulate
+from tieredcache.plan.suspects import count as count_by
 from tieredcache.plan.suspects import suspects
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 TIMEOUTS: Final = (1, 2, 5, 10, 30, 60)
 ENTRIES: Final = (100, 300, 1_000, 3_000, 10_000)
 AGES: Final = (1, 2, 5, 10, 30, 60)
-ROWS_EVENTS: Final = 200_000
+ROWS_EVENTS: Final = 100_000
 """Events that a row is simulated on: there are eleven, each with and without prefetching."""
 MOST_STALE: Final = 0.01  # the share of stale reads that a recommended timeout stays below, where one does
 NEARLY: Final = 0.97  # of the best hit ratio: what is worth no longer timeout and no larger tier
@@ -32,7 +33,8 @@ OFTEN: Final = 0.01  # of all reads
 def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], None]) -> dict[str, Any]:
     """All that the plan says; the names are those of the JSON."""
     built_in = {row.prefix: 0.0 for row in EXCLUDED}
-    found = suspects(trace, prefix_of)
+    counts = count_by(trace, prefix_of)
+    found = suspects(counts)
     stay_out = {row["prefix"] for row in found if row["stays_out"]}
     options = _with(TieredOptions(), built_in | dict.fromkeys(stay_out, 0.0))
     part, number_of = _part(trace), count(1)
@@ -48,22 +50,21 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
     timeout = _choose(timeouts, "local_timeout")
     entries = [row(local_timeout=timeout, max_entries=number) for number in ENTRIES]
     number = _choose(entries, "max_entries")
-    longer = _longer(trace, prefix_of, stay_out | built_in.keys(), timeout)
+    longer = _longer(trace, counts, stay_out | built_in.keys(), timeout)
     progress("simulating what is recommended ...")
     chosen = _with(
         replace(options, local_timeout=timeout, max_entries=number),
         built_in | dict.fromkeys(stay_out, 0.0) | dict.fromkeys(longer, LONGER),
     )
     outcome = simulate(trace, chosen)
-    commands, trips = without(trace)
     reads = sum(event.operation in READS for event in trace.events)
     return {
         "seconds": trace.seconds,
         "events": len(trace.events),
         "processes": len(trace.processes),
         "reads_per_second": reads / trace.seconds,
-        "commands_per_second": commands / trace.seconds,
-        "round_trips_per_second": trips / trace.seconds,
+        "commands_per_second": trace.trips / trace.seconds,
+        "round_trips_per_second": trace.trips / trace.seconds,
         "sizes_known": sum(key in trace.sizes for key in prefix_of) / len(prefix_of),
         "simulated": {"events": len(part.events), "processes": len(part.processes), "policy": "LRU"},
         "recommended": {
@@ -74,7 +75,7 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
         },
         "timeouts": timeouts,
         "entries": entries,
-        "prefixes": _prefixes(trace, prefix_of, outcome),
+        "prefixes": _prefixes(counts, prefix_of, outcome),
         "suspects": found,
     }
 
@@ -119,32 +120,25 @@ def _choose(rows: list[dict[str, Any]], name: str) -> Any:
     return next(row[name] for row in few if row["hit_ratio"] >= NEARLY * best)
 
 
-def _longer(trace: Trace, prefix_of: dict[str, str], without: set[str], timeout: float) -> set[str]:
+def _longer(trace: Trace, counts: dict[str, Counter[str]], kept_out: set[str], timeout: float) -> set[str]:
     """The prefixes that were read often, and not written in a trace that is long enough to tell."""
+    reads = {prefix: known["get"] + known["miss"] for prefix, known in counts.items()}
     if trace.seconds < LONGER or timeout >= LONGER:
         return set()
-    reads = Counter(prefix_of[event.key] for event in trace.events if event.operation in READS)
-    written = {prefix_of[event.key] for event in trace.events if event.operation not in READS}
-    often = OFTEN * sum(reads.values())
-    return {prefix for prefix, number in reads.items() if number >= often} - written - without
+    often, only_read = OFTEN * sum(reads.values()), {prefix for prefix in reads if reads[prefix] == counts[prefix]["all"]}
+    return {prefix for prefix in only_read if reads[prefix] >= often} - kept_out
 
 
-def _prefixes(trace: Trace, prefix_of: dict[str, str], outcome: Outcome) -> list[dict[str, Any]]:
+def _prefixes(counts: dict[str, Counter[str]], prefix_of: dict[str, str], outcome: Outcome) -> list[dict[str, Any]]:
     """What is recommended, by prefix, those with the most reads first."""
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for event in trace.events:
-        counts[prefix_of[event.key]]["reads" if event.operation in READS else "writes"] += 1
+    found: Counter[tuple[str, str]] = Counter()
     for name, per_key in (("missed", outcome.missed), ("stale", outcome.stale)):
         for key, number in per_key.items():
-            counts[prefix_of[key]][name] += number
-    rows = [
-        {
-            "prefix": prefix,
-            "reads": count["reads"],
-            "writes": count["writes"],
-            "hit_ratio": 1 - count["missed"] / count["reads"] if count["reads"] else None,
-            "stale_share": count["stale"] / count["reads"] if count["reads"] else None,
-        }
-        for prefix, count in counts.items()
-    ]
+            found[name, prefix_of[key]] += number
+    rows = []
+    for prefix, known in counts.items():
+        reads = known["get"] + known["miss"]
+        shares = (1 - found["missed", prefix] / reads, found["stale", prefix] / reads) if reads else (None, None)
+        row = {"prefix": prefix, "reads": reads, "writes": known["all"] - reads}
+        rows.append(row | {"hit_ratio": shares[0], "stale_share": shares[1]})
     return sorted(rows, key=lambda row: (-row["reads"], -row["writes"], row["prefix"]))

@@ -65,12 +65,16 @@ class Trace:
         self.deleted: dict[str, list[bool]] = {}  # whether each of them was a deletion
         self.sizes: dict[str, int] = {}
         self.processes: dict[str, list[Row]] = {}
+        self.trips: int = 0  # without a local tier: keys that a process reads at the same time are read by one command
+        latest: dict[str, float | None] = {}
         for time, process, operation, key, size in events:
             if size is not None:
                 self.sizes[key] = size
             if operation in WRITES:
                 self.writes.setdefault(key, []).append(time)
                 self.deleted.setdefault(key, []).append(operation == "delete")
+            self.trips += operation not in READS or latest.get(process) != time
+            latest[process] = time if operation in READS else None
             version = len(self.writes.get(key, ()))
             self.processes.setdefault(process, []).append((time, operation, key, version))
         known = self.sizes.values()
@@ -108,17 +112,6 @@ def simulate(trace: Trace, options: TieredOptions) -> Outcome:
         Context().run(_Process(trace, options, outcome).run, events)
     outcome.ages.sort()
     return outcome
-
-
-def without(trace: Trace) -> tuple[int, int]:
-    """Commands and round trips without a local tier. Keys that a process reads at the same time are read by one command."""
-    trips = 0
-    for events in trace.processes.values():
-        latest = None
-        for time, operation, _, _ in events:
-            trips += operation not in READS or time != latest
-            latest = time if operation in READS else None
-    return trips, trips
 
 
 def _accepts(_: float) -> bool:

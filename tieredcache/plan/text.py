@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.plan.report import AGES
+from tieredcache.plan.report import AGES, MOST_STALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,8 @@ def notes(report: dict[str, Any]) -> list[str]:
         found.append(
             f"The tables were simulated on {part['events']:,} of the events, of {part['processes']} of the processes."
         )
+    if report["recommended"]["stale_share"] > MOST_STALE:
+        found.append(f"More than {MOST_STALE:.0%} of the reads would be stale: the table by prefix shows whose to keep out.")
     if tiered:
         found.append(f"CACHES[{tiered!r}] is a TieredCache: its local hits never reach the server, and are missing here.")
     if report["others"]:
@@ -59,7 +61,8 @@ def percent(share: float | None) -> str:
 
 
 def _memory(report: dict[str, Any], row: dict[str, Any]) -> str:
-    return f"{'about ' * (report['sizes_known'] < ALMOST_NONE)}{row['megabytes_per_process']:,.1f} MB"
+    megabytes = row["megabytes_per_process"]
+    return f"{'about ' * (report['sizes_known'] < ALMOST_NONE)}{megabytes:,.{0 if megabytes >= 10 else 2}f} MB"  # noqa: PLR2004
 
 
 def settings(report: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.checks.caches import backend_of, read_aliases
 from tieredcache.config import EXCLUDED, LRUOptions, Mistake, TieredOptions, given
-from tieredcache.plan import PlanError, add_arguments, run
+from tieredcache.plan import PlanError, add_arguments, error_name, run
 from tieredcache.remote import client_error, reader_for
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _describe(alias: str) -> dict[str, Any]:
     except (Mistake, InvalidCacheBackendError) as error:
         about["error"] = str(error)
     except Exception as error:  # noqa: BLE001 - whatever the client raises
-        about["error"] = _name(error)
+        about["error"] = error_name(client_error(error))
     return about
 
 
@@ -155,18 +155,6 @@ def _measure(cache: Any, alias: str, about: dict[str, Any]) -> None:
 def _time(get: Any, key: str, reads: int) -> float:
     """The seconds that one read takes: the mean of the fastest of five runs."""
     return min(timeit.repeat(lambda: get(key), number=reads // 5 or 1, repeat=5)) / (reads // 5 or 1)
-
-
-def _name(error: BaseException) -> str:
-    """What ``error`` is, without its text, which may quote a URL with a password; the system's reason where there is one."""
-    error = client_error(error)
-    cause: BaseException | None = error
-    reason = ""
-    while cause is not None and not reason:
-        if isinstance(cause, OSError):
-            reason = cause.strerror or ""
-        cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 def _lines(report: dict[str, dict[str, Any]]) -> Iterator[str]:
