@@ -113,6 +113,12 @@ def test_memory_is_that_of_the_fullest_process():
     assert found.bytes == (2 + 100 + ENTRY) + (1 + 100 + ENTRY)
 
 
+def test_the_same_trace_makes_the_same_plan(large):
+    """Jitter or not."""
+    trace = Trace([Event(*event) for event in large[1][:2000]])
+    assert simulate(trace, TieredOptions()) == simulate(trace, TieredOptions())
+
+
 def test_a_simulation_leaves_the_process_alone(make_cache, clock):
     """Its clock is its own, and so are its tiers."""
     cache = make_cache(LOCAL_TIMEOUT=5)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.support import servers
 from tests.support.caches import remote_settings
 from tests.support.plans import plan, report
+from tests.support.programs import need
 from tieredcache.plan.monitor import watch
 from tieredcache.plan.parser import Recorder, parse, unescape
 
@@ -59,7 +60,7 @@ def test_a_key_is_what_was_sent_and_a_value_as_long(watched, key, value):
     found = parse(line)
     assert [unescape(argument) for argument in found.arguments] == [b"SET", key, value]
     assert found.client.startswith("127.0.0.1:")
-    recorder = Recorder(0, lambda name: name)
+    recorder = Recorder({0}, lambda name: name)
     recorder.feed(line)
     (event,) = recorder.events
     assert (event.operation, event.key.encode(errors="surrogateescape"), event.bytes) == ("set", key, len(value))
@@ -67,7 +68,7 @@ def test_a_key_is_what_was_sent_and_a_value_as_long(watched, key, value):
 
 def events(*commands, database=0):
     """What is recorded of lines as a server prints them: (time, client, command ...)."""
-    recorder = Recorder(0, lambda name: None if name.startswith("other:") else name)
+    recorder = Recorder({0}, lambda name: None if name.startswith("other:") else name)
     for when, client, *words in commands:
         arguments = " ".join(f'"{word}"' for word in words)
         recorder.feed(f"{when:.6f} [{database} {client}] {arguments}".encode())
@@ -179,6 +180,27 @@ def test_every_client_is_watched(kind, request):
                 assert clients(cache) == before
         finally:
             caches.close_all()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_server_with_tls_and_a_password(tmp_path):
+    """Both from the settings of the alias."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    port = servers.free_port()
+    options = ["--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
+    options += ["--tls-auth-clients", "no", "--requirepass", "s3cret"]
+    config = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "OPTIONS": {"ssl_ca_certs": str(certificate)}}
+    with (
+        servers.valkey(*options),
+        override_settings(CACHES={"default": config | {"LOCATION": f"rediss://:s3cret@127.0.0.1:{port}/2"}}),
+    ):
+        with busy(caches["default"]):
+            found, _ = watch(caches["default"], "default", 0.5, None)
+        caches.close_all()
+    assert ("get", "product:1") in {(event.operation, event.key) for event in found}
 
 
 @pytest.fixture

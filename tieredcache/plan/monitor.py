@@ -36,7 +36,8 @@ def watch(cache: Any, alias: str, seconds: float, processes: int | None) -> tupl
             if not pools:
                 raise PlanError(f"{alias!r} is no cache of django-redis, django-valkey or Django's RedisCache.")  # noqa: TRY301
             connections, named = _connect(stack, pools)
-            recorder = Recorder(int(getattr(connections[0][0], "db", 0) or 0), _names(cache))
+            databases = {int(pool.connection_kwargs.get("db") or 0) for pool, _ in pools}
+            recorder = Recorder(databases, _names(cache))
             _read(connections, recorder, time.monotonic() + seconds)
         except PlanError:
             raise

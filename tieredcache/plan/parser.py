@@ -72,10 +72,10 @@ class Recorder:
     expired, or, where nothing is known of it, is set by the same client at once.
     """
 
-    def __init__(self, database: int, name: Callable[[str], str | None]) -> None:
+    def __init__(self, databases: set[int], name: Callable[[str], str | None]) -> None:
         self.events: list[Event] = []
         self.others: int = 0  # commands on keys that are none of this alias's
-        self._database = database
+        self._databases = databases
         self._name = name
         self._until: dict[str, float] = {}  # when a key expires; -inf: it is not there
         self._unsure: dict[tuple[str, str], int] = {}  # the latest read of a key of which nothing is known
@@ -86,7 +86,7 @@ class Recorder:
     def feed(self, raw: bytes, connection: object = None, *, writes: bool = True) -> None:
         """Note what is in this line. ``writes``: not on a replica, which is sent those of its primary."""
         line = parse(raw)
-        if line is None or line.database != self._database or not line.arguments:
+        if line is None or line.database not in self._databases or not line.arguments:
             return
         command, client = line.arguments[0].upper(), line.client
         if client == "lua":
