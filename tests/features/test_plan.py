@@ -175,11 +175,26 @@ def test_the_built_in_prefixes_are_kept_out_without_a_word(tmp_path):
     assert [row["prefix"] for row in shown["suspects"]] == ["rl:"]
 
 
+def test_a_large_trace_is_simulated_in_part(tmp_path, monkeypatch):
+    """Rates are those of all; the plan says so."""
+    path = write(tmp_path / "traffic.csv", traffic(4_000))
+    whole = report("--trace", path)
+    monkeypatch.setattr("tieredcache.plan.report.ROWS_EVENTS", 2_500)
+    part = report("--trace", path)
+    assert (whole["simulated"]["events"], whole["simulated"]["processes"]) == (4_000, 4)
+    assert (1_500 < part["simulated"]["events"] <= 2_500, part["simulated"]["processes"]) == (True, 2)
+    for name in ("hit_ratio", "commands_per_second", "round_trips_per_second"):
+        assert part["timeouts"][2][name] == pytest.approx(whole["timeouts"][2][name], rel=0.15)
+    assert "The tables were simulated on " in plan("--trace", path)[0]
+    monkeypatch.setattr("tieredcache.plan.report.ROWS_EVENTS", 500)
+    assert report("--trace", path)["simulated"] == {"events": 500, "processes": 1, "policy": "LRU"}
+
+
 def test_the_settings_are_those_to_paste(small):
     """They make the tier that is described, whose remote is what the alias was; what nobody writes may stay longer."""
     text, _, _ = plan("--trace", small)
     shown = report("--trace", small)["recommended"]
-    block = re.search(r"(?ms)^ {4}CACHES = .*?^ {4}}$", text)[0]
+    block = re.search(r"(?ms)^ {4}CACHES.*?^ {4}}$", text)[0]
     names = {"CACHES": {"default": REMOTE}}
     exec(re.sub(r"(?m)^ {4}", "", block), names)
     with override_settings(CACHES=names["CACHES"]):
@@ -196,7 +211,7 @@ def test_a_tier_that_is_there_gets_the_options(small):
     with override_settings(CACHES={"default": tiered, "remote": REMOTE}):
         for alias in ("default", "remote"):
             text, _, _ = plan("--trace", small, "--alias", alias)
-            assert 'CACHES["default"]["OPTIONS"] |= {' in text
+            assert 'CACHES["default"].setdefault("OPTIONS", {}).update({' in text
             assert "CACHES['default'] is a TieredCache: its local hits never reach the server" in text
 
 

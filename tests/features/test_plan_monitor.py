@@ -194,7 +194,7 @@ def test_a_server_with_tls_and_a_password(tmp_path):
     options += ["--tls-auth-clients", "no", "--requirepass", "s3cret"]
     config = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "OPTIONS": {"ssl_ca_certs": str(certificate)}}
     with (
-        servers.valkey(*options),
+        servers.valkey(*options, binary=need("redis-server")),
         override_settings(CACHES={"default": config | {"LOCATION": f"rediss://:s3cret@127.0.0.1:{port}/2"}}),
     ):
         with busy(caches["default"]):

@@ -66,7 +66,8 @@ def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[st
             "Nothing was read from this cache meanwhile. Watch for longer, when there is traffic, or name --alias."
         )
     say("looking at the keys ...")
-    about = {"alias": alias, "tiered_alias": tiered, "others": others}
+    free = "remote" if "remote" not in caches.settings else f"remote-{alias}"
+    about = {"alias": alias, "tiered_alias": tiered, "remote_alias": alias if tiered else free, "others": others}
     report = about | build(Trace(events), prefixes({event.key for event in events}), say)
     if options["html"]:
         try:

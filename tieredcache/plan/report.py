@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from copy import copy
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.config import EXCLUDED, TieredOptions
 from tieredcache.plan.events import READS
-from tieredcache.plan.simulate import Trace, simulate
+from tieredcache.plan.simulate import simulate
 from tieredcache.plan.suspects import count as count_by
 from tieredcache.plan.suspects import suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tieredcache.plan.simulate import Outcome
+    from tieredcache.plan.simulate import Outcome, Trace
 
 TIMEOUTS: Final = (1, 2, 5, 10, 30, 60)
 ENTRIES: Final = (100, 300, 1_000, 3_000, 10_000)
-AGES: Final = (1, 2, 5, 10, 30, 60)
+AGES: Final = TIMEOUTS
 ROWS_EVENTS: Final = 100_000
 """Events that a row is simulated on: there are eleven, each with and without prefetching."""
 MOST_STALE: Final = 0.01  # the share of stale reads that a recommended timeout stays below, where one does
@@ -66,7 +67,7 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
         "commands_per_second": trace.trips / trace.seconds,
         "round_trips_per_second": trace.trips / trace.seconds,
         "sizes_known": sum(key in trace.sizes for key in prefix_of) / len(prefix_of),
-        "simulated": {"events": len(part.events), "processes": len(part.processes), "policy": "LRU"},
+        "simulated": {"events": sum(map(len, part.processes.values())), "processes": len(part.processes), "policy": "LRU"},
         "recommended": {
             "LOCAL_TIMEOUT": timeout,
             "MAX_ENTRIES": number,
@@ -87,25 +88,22 @@ def _with(options: TieredOptions, timeouts: dict[str, float]) -> TieredOptions:
 def figures(trace: Trace, outcome: Outcome) -> dict[str, Any]:
     """The figures of one setting. Shares are of all reads, rates are a second, over all processes."""
     ages, reads = outcome.ages, outcome.reads or 1
-    shares = {str(age): bisect_left(ages, age) / reads for age in AGES}
+    rate = len(trace.events) / trace.seconds / outcome.events  # of a part, as if of all
     return {
         "hit_ratio": outcome.hits / reads,
-        "commands_per_second": outcome.commands / trace.seconds,
-        "round_trips_per_second": outcome.trips / trace.seconds,
+        "commands_per_second": outcome.commands * rate,
+        "round_trips_per_second": outcome.trips * rate,
         "megabytes_per_process": outcome.bytes / 1e6,
         "stale_share": len(ages) / reads,
-        "stale_share_by_age": shares,
+        "stale_share_by_age": {str(age): bisect_left(ages, age) / reads for age in AGES},
         "oldest_stale_seconds": ages[-1] if ages else 0,
     }
 
 
 def _part(trace: Trace) -> Trace:
     """Whole processes, as many as make ``ROWS_EVENTS`` events, with all writes; of one that is larger, its beginning."""
-    if len(trace.events) <= ROWS_EVENTS:
-        return trace
-    part = object.__new__(Trace)
-    vars(part).update(vars(trace))
-    part.processes, left = {}, ROWS_EVENTS
+    part, left = copy(trace), ROWS_EVENTS
+    part.processes = {}
     for process, events in trace.processes.items():
         if len(events) <= left or not part.processes:
             part.processes[process] = events[:left]

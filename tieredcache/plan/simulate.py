@@ -94,6 +94,7 @@ class Outcome:
     ``bytes``: of the fullest tier. A round trip is a read or a write, of however many keys; a script is one.
     """
 
+    events: int = 0
     reads: int = 0
     hits: int = 0
     trips: int = 0
@@ -127,7 +128,7 @@ class _Process:
         self.trace, self.outcome = trace, outcome
         self.tier = _tier.LocalTier(options)
         self.prefetch = _prefetch.Prefetch(options.prefetch, options.max_entries) if options.prefetch else None
-        self.now = self.asked_at = -1.0
+        self.now = self.asked_at = float("-inf")
         _tier.clock = _prefetch.clock = lambda: self.now
 
     def run(self, events: list[Row]) -> None:
@@ -146,7 +147,7 @@ class _Process:
             copy = serve(key, _accepts)
             if copy is UNKNOWN:
                 self.ask(key, version if operation == "get" else MISSING)
-            elif copy is not MISSING and copy != version:
+            elif copy is not MISSING and copy < version:
                 outcome.hits += 1
                 outcome.stale[key] += 1
                 outcome.ages.append(time - trace.writes[key][copy])
@@ -155,6 +156,7 @@ class _Process:
             else:  # the remote's entry has expired, and a copy does not outlive it
                 self.tier.forget(key)
                 self.ask(key, MISSING)
+        outcome.events += len(events)
         size = trace.sizes.get
         kept = sum(size(key, trace.usual_size) + len(key) + ENTRY for key in self.tier.index)
         outcome.bytes = max(outcome.bytes, kept)

@@ -67,29 +67,32 @@ def _memory(report: dict[str, Any], row: dict[str, Any]) -> str:
 
 def settings(report: dict[str, Any]) -> str:
     """The recommendation, to be put below ``CACHES``."""
-    new, alias, tiered = report["recommended"], report["alias"], report["tiered_alias"]
-    quoted = json.dumps(alias)
-    options = [f'"LOCAL_TIMEOUT": {new["LOCAL_TIMEOUT"]},', f'"MAX_ENTRIES": {new["MAX_ENTRIES"]},']
-    if new["LOCAL_TIMEOUTS"]:
-        rows = [f"    {json.dumps(prefix)}: {seconds}," for prefix, seconds in new["LOCAL_TIMEOUTS"].items()]
-        options += ['"LOCAL_TIMEOUTS": {', *rows, "},"]
-    if tiered:
-        return "\n".join([f'CACHES[{json.dumps(tiered)}]["OPTIONS"] |= {{', *(f"    {line}" for line in options), "}"])
-    head = f'CACHES = {{\n    **CACHES,\n    "remote": CACHES[{quoted}],\n    {quoted}: {{\n'
-    head += '        "BACKEND": "tieredcache.backends.TieredCache",\n        "LOCATION": "remote",\n        "OPTIONS": {\n'
-    return head + "\n".join(f"            {line}" for line in options) + "\n        },\n    },\n}"
+    new, alias, tiered = report["recommended"], json.dumps(report["alias"]), json.dumps(report["tiered_alias"])
+    names = ("LOCAL_TIMEOUT", "MAX_ENTRIES", "LOCAL_TIMEOUTS")
+    options = {name: new[name] for name in names if new[name]}
+    if report["tiered_alias"]:
+        return f'CACHES[{tiered}].setdefault("OPTIONS", {{}}).update({json.dumps(options, indent=4)})'
+    tier = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": report["remote_alias"], "OPTIONS": options}
+    return f"CACHES[{json.dumps(report['remote_alias'])}] = CACHES[{alias}]\nCACHES[{alias}] = {json.dumps(tier, indent=4)}"
 
 
 def tables(report: dict[str, Any]) -> dict[str, list[list[str]]]:
     """The tables by their headings; the first row of each is its head."""
-    rates = ("commands_per_second", "round_trips_per_second")
-    timeouts = [["LOCAL_TIMEOUT", "hit ratio", "stale", "commands/s", "trips/s", *(f"{age} s" for age in AGES)]]
-    alone = [["LOCAL_TIMEOUT", "hit ratio", "stale", "commands/s", "trips/s"]]
+    head = ["LOCAL_TIMEOUT", "hit ratio", "stale", "commands/s", "trips/s"]
+    timeouts, alone = [[*head, *(f"{age} s" for age in AGES)]], [head]
     for row in report["timeouts"]:
         for target, figures in ((timeouts, row), (alone, row["without_prefetch"])):
+            rates = (figures["commands_per_second"], figures["round_trips_per_second"])
             shares = (percent(figures["hit_ratio"]), percent(figures["stale_share"]))
-            target.append([f"{row['local_timeout']} s", *shares, *(f"{figures[rate]:,.1f}" for rate in rates)])
+            target.append([f"{row['local_timeout']} s", *shares, *(f"{rate:,.1f}" for rate in rates)])
         timeouts[-1] += [percent(row["stale_share_by_age"][str(age)]) for age in AGES]
+    prefixes = [["prefix", "reads", "writes", "hit ratio", "stale"]]
+    for row in report["prefixes"][:MOST_PREFIXES]:
+        shares = (percent(row["hit_ratio"]), percent(row["stale_share"]))
+        prefixes.append([shown(row["prefix"]), f"{row['reads']:,}", f"{row['writes']:,}", *shares])
+    suspects = [
+        [shown(row["prefix"]), "yes" if row["stays_out"] else "no", "; ".join(row["evidence"])] for row in report["suspects"]
+    ]
     return {
         "By timeout; on the right, stale for no longer than": timeouts,
         "The same with PREFETCH 0": alone,
@@ -97,23 +100,8 @@ def tables(report: dict[str, Any]) -> dict[str, list[list[str]]]:
             ["MAX_ENTRIES", "hit ratio", "memory of a process"],
             *([f"{row['max_entries']:,}", percent(row["hit_ratio"]), _memory(report, row)] for row in report["entries"]),
         ],
-        "By prefix, with what is recommended": [
-            ["prefix", "reads", "writes", "hit ratio", "stale"],
-            *(
-                [
-                    *(shown(row["prefix"]), f"{row['reads']:,}", f"{row['writes']:,}"),
-                    *(percent(row["hit_ratio"]), percent(row["stale_share"])),
-                ]
-                for row in report["prefixes"][:MOST_PREFIXES]
-            ),
-        ],
-        "Suspects": [
-            ["prefix", "kept out", "evidence"],
-            *(
-                [shown(row["prefix"]), "yes" if row["stays_out"] else "no", "; ".join(row["evidence"])]
-                for row in report["suspects"]
-            ),
-        ],
+        "By prefix, with what is recommended": prefixes,
+        "Suspects": [["prefix", "kept out", "evidence"], *suspects],
     }
 
 
