@@ -2,16 +2,20 @@
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from django.core.cache import caches
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from tests.support.plans import HEADER, expected, plan, report, traffic, write
 from tieredcache.checks.caches import read_aliases
 from tieredcache.config import TieredOptions
+from tieredcache.management.commands.tieredcache import Command
 from tieredcache.plan.events import Event, prefixes
 from tieredcache.plan.simulate import ENTRY, Trace, simulate
 
@@ -318,6 +322,30 @@ def test_an_alias_that_is_not_there_is_refused(small):
         _, messages, code = plan("--trace", small, *arguments)
         assert code == 1
         assert problem in messages
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--seconds", "0"], ["--seconds", "inf"], ["--processes", "0"], ["--processes", "1.5"]]
+)
+def test_what_is_no_number_above_zero_is_refused(arguments, capsys):
+    """By the command line, in one line."""
+    with pytest.raises(CommandError, match=f"argument {arguments[0]}: [^\n]{{5,40}}$"):
+        call_command(Command(), "plan", *arguments)
+
+
+def test_an_output_that_is_closed_ends_it(small):
+    """With 141, and without a word: who reads it has had enough."""
+    program = (
+        "import django; from django.conf import settings; from django.core.management import execute_from_command_line;"
+        "settings.configure(INSTALLED_APPS=['tieredcache'], CACHES={'default': {'BACKEND':"
+        " 'django.core.cache.backends.redis.RedisCache', 'LOCATION': 'redis://127.0.0.1:1'}});"
+        f"execute_from_command_line(['manage.py', 'tieredcache', 'plan', '--trace', {str(small)!r}])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 141
+    assert messages.splitlines()[-1] == "simulating what is recommended ..."
 
 
 def test_bytes_that_are_no_text_stay_what_they_are(tmp_path):

@@ -37,9 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--alias", action="append", default=SUPPRESS, help="the alias to plan for; without it, default")
     parser.add_argument("--json", action="store_true", default=SUPPRESS, help="the plan as JSON")
     parser.add_argument("--seconds", type=_above_zero, default=30, help="how long to watch the server (default: 30)")
-    parser.add_argument(
-        "--processes", type=int, choices=range(1, 10_000), metavar="N", help="how many there are; else by connection"
-    )
+    parser.add_argument("--processes", type=_whole, metavar="N", help="how many there are; else by connection")
     parser.add_argument("--yes", action="store_true", help="watch the server without asking")
     parser.add_argument("--trace", metavar="FILE", help="plan from this CSV file instead")
     parser.add_argument("--record", metavar="FILE", help="write what was watched to this CSV file")
@@ -52,6 +50,11 @@ def _above_zero(text: str) -> float:
     if not 0 < number < float("inf"):
         raise ArgumentTypeError(f"{text} is not above 0")
     return number
+
+
+def _whole(text: str) -> int:
+    _above_zero(text)
+    return int(text)
 
 
 def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[str], None]) -> None:

@@ -58,6 +58,7 @@ class Command(BaseCommand):
         """Print what a local tier would save."""
         try:
             run(options, self.stderr.write, lambda line: self.stdout.write(self._printable(line)))
+            self.stdout.flush()
         except PlanError as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
