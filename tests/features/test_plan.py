@@ -164,6 +164,13 @@ def test_prefixes(keys, expected):
     assert set(prefixes(set(keys)).values()) == expected
 
 
+def test_blocks_are_no_locks(tmp_path):
+    """Nor clocks."""
+    names = ("block:1", "clock:1", "Lock:1")
+    events = [(number / 10, "a", "get", name, 1) for number in range(9) for name in names]
+    assert [row["prefix"] for row in report("--trace", write(tmp_path / "blocks.csv", events))["suspects"]] == ["Lock:"]
+
+
 def test_keys_that_are_read_all_the_time_are_no_suspects(tmp_path):
     """However often a write follows a read by chance."""
     events = traffic(4_000, keys=5, writes=0.2)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 2_000_000
 DRAWS: Final = 50  # a client picks one of its replicas at random for each read
+PATIENCE: Final = 10  # seconds in which a line that has begun must end: it may be as long as a value is large
 PROBE: Final = "tieredcache-plan"
 FORBIDDEN: Final = (
     "does not let this user run MONITOR. Allow it for as long as the plan takes (ACL SETUSER <user> +monitor), "
@@ -73,7 +74,8 @@ def _connect(stack: ExitStack, pools: list[tuple[Any, bool]]) -> tuple[list[tupl
     named: dict[str, str] = {}
     servers = set()
     for pool, primary in pools:
-        connection = pool.connection_class(**pool.connection_kwargs)  # not from the pool, which has its limit
+        # Not from the pool, which has its limit.
+        connection = pool.connection_class(**pool.connection_kwargs | {"socket_timeout": PATIENCE})
         stack.callback(connection.disconnect)
         connection.connect()
         server = connection._sock.getpeername()  # noqa: SLF001 - the client does not tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,9 +26,7 @@ def count(trace: Trace, prefix_of: dict[str, str]) -> dict[str, Counter[str]]:
     latest: dict[tuple[str, str], float] = {}
     found: dict[tuple[str, str], float] = {}  # the reads that found a value, until a write
     reads = Counter((event.process, event.key) for event in trace.events if event.operation in READS)
-    chances: defaultdict[str, float] = defaultdict(
-        float
-    )  # the writes before which there would be a read, if these were random
+    chances: defaultdict[str, float] = defaultdict(float)  # writes that would follow a read, if all were random
     for time, process, operation, key, _ in trace.events:
         known, mine = counts[prefix_of[key]], (process, key)
         known.update((operation, "all"))
@@ -67,7 +66,9 @@ def _evidence(prefix: str, known: Counter[str]) -> tuple[list[str], list[str]]:
         harm.append(f"read and then written by one process within a second: {both:,} of {reads:,} reads, {writes:,} writes")
     if known["incr"]:
         harm.append(f"counters: {known['incr']:,} increments")
-    if "lock" in prefix.lower() or (min(known["set"], known["delete"]) >= FEWEST and reads < known["set"]):
+    if re.search("(?<![a-z])lock", prefix.lower()) or (
+        min(known["set"], known["delete"]) >= FEWEST and reads < known["set"]
+    ):
         harm.append(f"locks, or the like: {known['set']:,} times set, {known['delete']:,} deleted, {reads:,} read")
     if reads >= FEWEST_READS and not known["again"]:
         harm.append(f"no process reads a key twice within a minute: {reads:,} reads")
