@@ -53,7 +53,7 @@ UNKNOWN_SIZE: Final = 500
 SCRIPT: Final = 16
 """Keys from which the tier reads by a script, which is one command more."""
 PAUSE: Final = 0.1  # seconds without an event, at most, after which a request has ended
-SHORTEST_PAUSE: Final = 0.002
+SHORTEST_PAUSE: Final = 0.01  # a process that waits for its turn to run pauses, too
 
 
 class Trace:
@@ -184,4 +184,4 @@ class _Process:
 def _pause(events: list[Row]) -> float:
     """Seconds after which a request has ended: a trace does not tell requests apart, but between them there is more time."""
     gaps = [after[0] - before[0] for before, after in pairwise(events)]
-    return min(PAUSE, max(SHORTEST_PAUSE, 8 * median(gaps))) if gaps else PAUSE
+    return min(PAUSE, max(SHORTEST_PAUSE, 50 * median(gaps))) if gaps else PAUSE
