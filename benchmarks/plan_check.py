@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 WITHIN = 0.1
-LATEST = 3  # seconds
+LATEST = 5  # seconds
 UNCOUNTED = {"info", "client", "hello", "auth", "select", "monitor", "ping", "script"}
 Counts = dict[str, tuple[int, ...]]
 
