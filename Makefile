@@ -73,7 +73,7 @@ bench: $(READY)-bench  ## what calls cost, against the floor and the peers; ten 
 staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")
 	$(BIN)/python -m benchmarks.staleness $(ARGS)
 
-plan-check: $(READY)-demo  ## what the plan predicts for the demo, and what it does then; two minutes (ARGS="--rate 2")
+plan-check: $(READY)-demo  ## what the plan predicts for the demo, and what it does then; two minutes (ARGS="--rate 1")
 	$(BIN)/python -m benchmarks.plan_check $(ARGS)
 
 chaos: $(READY)-chaos  ## servers broken under traffic, in eight ways; seven minutes (ARGS="--short")
