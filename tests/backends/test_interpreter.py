@@ -12,7 +12,7 @@ import pytest
 
 import tieredcache
 from tests.support.caches import LRU, TIERED
-from tieredcache.config.options import _require_gil
+from tieredcache.config.gil import require_gil
 
 ROOT = Path(__file__).parents[2]
 # Makes a cache of the class that is its argument, twice, as two threads would, and says what came of it.
@@ -76,7 +76,7 @@ def test_with_the_gil_nothing_is_said(monkeypatch, enabled):
     monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
     if enabled:
         monkeypatch.setattr(sys, "_is_gil_enabled", enabled, raising=False)
-    _require_gil()
+    require_gil()
 
 
 @pytest.mark.parametrize("backend", [TIERED, LRU])

@@ -95,14 +95,19 @@ class LRUCache(StoreKeys):
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         removed: list[Any] = []
         kept = self._packed(value)
+        if (size := self._store.weigh(own.key, kept)) < 0:
+            self._refuse(key, version)
+            return True
         with self._store.lock:  # for which a delete waits
             if own.old is not MISSING and not own.forgotten and (old := self._store.index.get(own.key)) is not None:
                 # In place: no reader finds the key missing. What it had is let go with the frame.
                 kept, old.kept, old.deadline = getattr(old, "kept", None), kept, self._deadline(timeout)
+                if size:
+                    self._store.resize(old, size, self._max_entries, removed)
                 self.inflight.overtake([own.key])
                 self.early.done(own.key)
             elif not own.forgotten:
-                self._add(key, kept, timeout, version, removed)
+                self._add(key, kept, timeout, version, removed, size=size)
         return True
 
     async def _astore_own(self, *computed: Any) -> bool:
@@ -113,48 +118,13 @@ class LRUCache(StoreKeys):
             self.early.limit(local_key, now := clock(), entry.deadline - now, 0)
         return super()._is_due(key, version, *others)
 
-    # --- what is made of a value, such as the index of a lookup table ---
-
-    def derived(self, key: str, build: Callable[[Any], Any]) -> Any:
-        """What ``derive`` has made of the value of ``key`` by ``build``; ``None`` where there is none."""
-        store, local_key = self._store, key if self._plain else self.local_key(key)
-        try:
-            entry = store.lru[local_key]
-            if entry.deadline > clock():
-                source, maker, built = entry.derived
-                if source is entry.kept and maker is build:
-                    return built
-        except KeyError:
-            return None
-        except AttributeError:
-            pass  # nothing made yet, or killed
-        store.not_hits += 1
-        return None
-
-    def derive(self, key: str, build: Callable[[Any], Any]) -> Any:
-        """What ``build`` makes of the value of ``key``; ``None`` where there is none.
-
-        It is kept beside the value and forgotten with it; of two functions, the last to be passed counts.
-        """
-        entry = self._store.index.get(self.local_key(key))
-        kept = getattr(entry, "kept", MISSING)
-        if entry is None or kept is MISSING or not entry.deadline > clock():
-            return None
-        built = entry.derived_by(build)
-        return entry.derive(kept, unpacked(kept), build) if built is None else built
-
-    def mark(self, key: str) -> object:  # noqa: ARG002 - as TieredCache's
-        """A value that is another one once ``key`` has been deleted."""
-        return self._store.deletes
-
-    def local_timeout(self, key: str) -> float:  # noqa: ARG002 - as TieredCache's
-        """The seconds for which a copy of ``key`` may be served beside another tier: there is none."""
-        return FOREVER
-
     # --- writes ---
 
-    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:
-        """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all."""
+    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> None:  # noqa: C901 - see below
+        """Store ``value`` for ``timeout`` seconds; ``None``: until it is evicted; 0 or less: not at all.
+
+        Nor is a value stored that takes more than an eighth of ``MAX_BYTES``.
+        """
         store = self._store
         # What _packed, _deadline and local_key do, without the calls: they would add a third.
         if store.copies:
@@ -169,6 +139,11 @@ class LRUCache(StoreKeys):
             self.delete(key, version)
             return
         local_key = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
+        size = 0
+        if store.max_bytes is not None and (size := store.weigh(local_key, value)) < 0:
+            self._refuse(key, version)
+            return
+        removed: list[Any] = []
         with store.lock:
             entry = store.index.get(local_key)
             if entry is not None:
@@ -181,11 +156,13 @@ class LRUCache(StoreKeys):
                 entry.deadline = deadline
                 if not store.busy:
                     store.lru[local_key] = entry
+                if size:
+                    store.resize(entry, size, self._max_entries, removed)
             else:
                 entry = store.entry()
                 entry.kept = value
                 entry.deadline = deadline
-                removed: list[Any] = []
+                entry.size = size
                 store.put(local_key, entry, self._max_entries, removed)
             if store.inflight.under_way:  # under the lock: an early value is stored over what is there
                 store.inflight.overtake([local_key])
@@ -194,14 +171,18 @@ class LRUCache(StoreKeys):
         """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
         removed: list[Any] = []  # let go when the lock has been released, as everywhere
         kept = self._packed(value)
+        size = self._store.weigh(self.local_key(key, version), kept)
         with self._store.lock:
-            return self._add(key, kept, timeout, version, removed)
+            return self._add(key, kept, timeout, version, removed, size=size)
 
-    def _add(self, key: Any, kept: Any, timeout: Any, version: Any, removed: list[Any]) -> bool:
+    def _add(self, key: Any, kept: Any, timeout: Any, version: Any, removed: list[Any], *, size: int) -> bool:
         if self.has_key(key, version):
             return False
         store, local_key, entry = self._store, self.local_key(key, version), self._store.entry()
-        entry.kept, entry.deadline = kept, self._deadline(timeout)
+        if size < 0:
+            store.skipped += 1
+            return False
+        entry.kept, entry.deadline, entry.size = kept, self._deadline(timeout), size
         if entry.deadline > NEVER:
             store.put(local_key, entry, self._max_entries, removed)
         elif (old := store.index.get(local_key)) is not None:
@@ -224,6 +205,7 @@ class LRUCache(StoreKeys):
         """Add ``delta`` to the value, in one step, and return the sum; the expiry stays. ``ValueError`` without a value."""
         local_key = self.local_key(key, version)
         store = self._store
+        removed: list[Any] = []
         while True:
             entry = store.index.get(local_key)
             old: Any = getattr(entry, "kept", MISSING)  # killed, where another thread clears the store
@@ -231,11 +213,17 @@ class LRUCache(StoreKeys):
                 raise ValueError(f"Key {self.make_key(key, version)!r} not found")
             new = unpacked(old) + delta  # the value's own code, so outside the lock
             kept = self._packed(new)
+            size = store.weigh(local_key, kept)
+            if size < 0:
+                self._refuse(key, version)
+                return new
             with store.lock:
                 if store.index.get(local_key) is entry and getattr(entry, "kept", MISSING) is old:
                     entry.kept = kept
                     if not store.busy:  # amid a change the entry may not be there yet
                         store.lru[local_key] = entry
+                    if size:
+                        store.resize(entry, size, self._max_entries, removed)
                     store.inflight.overtake([local_key])
                     return new
 
@@ -257,6 +245,11 @@ class LRUCache(StoreKeys):
             store.forgotten += 1
         return alive
 
+    def _refuse(self, key: Any, version: Any) -> None:
+        """A value for ``key`` is too large: the old one is not served in its place."""
+        self._store.skipped += 1
+        self.delete(key, version)
+
     def clear(self) -> None:
         """Remove everything, of all instances that share the store."""
         store = self._store
@@ -266,18 +259,6 @@ class LRUCache(StoreKeys):
         with store.lock:
             store.forgotten += len(store)
             store.empty(removed)
-
-    def _packed(self, value: Any) -> Any:
-        """What an entry keeps of ``value``; without the lock, because the value's own code may run."""
-        return packed(value) if self._store.copies else value
-
-    def _deadline(self, timeout: Any) -> float:
-        """The deadline for ``timeout`` seconds from now; ``NEVER`` where it is 0 or less."""
-        if timeout is DEFAULT_TIMEOUT:
-            timeout = self.default_timeout
-        if timeout is None:
-            return FOREVER
-        return clock() + timeout if timeout > 0 else NEVER
 
 
 def _inline(name: str) -> Callable[..., Any]:

@@ -1,19 +1,20 @@
-"""The store of an ``LRUCache``, and what keys are there."""
+"""The store of an ``LRUCache``, what keys are there, and what is made of a value in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from django.core.cache.backends.base import BaseCache, default_key_func
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, default_key_func
 from lru import LRU
 
 from tieredcache.backends.get_or_set import GetOrSet
+from tieredcache.clock import clock
 from tieredcache.config.options import read_lru_options, store_name
-from tieredcache.local.entries import BareEntry, CopyingEntry
+from tieredcache.local.entries import FOREVER, MISSING, NEVER, BareEntry, CopyingEntry, packed, unpacked
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from tieredcache.config.options import LRUOptions
 
@@ -29,15 +30,16 @@ class SharedStore(Store[BareEntry]):
     """
 
     def __init__(self, prefix: str | None, options: LRUOptions) -> None:
-        super().__init__(options.max_entries, alone=True)
+        super().__init__(options.max_entries, alone=True, max_bytes=options.max_bytes)
         self.prefix = prefix
         self.copies: bool = options.copy_values
         self.entry: type[BareEntry] = CopyingEntry if self.copies else BareEntry
-        self.misses = self.expired = self.forgotten = 0
+        self.misses = self.expired = self.forgotten = self.skipped = 0
         self.deletes = 0  # those of absent keys, too
 
 
-_stores: Final[dict[tuple[str, bool], SharedStore]] = {}  # of overridden settings, too: these may have another COPY_VALUES
+# Of overridden settings, too: these may have another COPY_VALUES or MAX_BYTES.
+_stores: Final[dict[tuple[str, bool, int | None], SharedStore]] = {}
 _options: Final[dict[str, LRUOptions]] = {}  # by the settings that an instance was given
 
 
@@ -56,7 +58,7 @@ class StoreKeys(GetOrSet):
         options = _options[settings]
         self._max_entries = options.max_entries
         self.default_timeout: float | None = params.get("TIMEOUT", self.default_timeout)  # BaseCache rounds 0.5 to 0
-        name = store_name(location, params), options.copy_values
+        name = store_name(location, params), options.copy_values, options.max_bytes
         store = _stores.get(name)  # compared with None: an empty store is false
         if store is None:
             store = _stores.setdefault(name, SharedStore(self._prefix(), options))
@@ -90,3 +92,53 @@ class StoreKeys(GetOrSet):
         if prefix is not None and isinstance(made, str) and made.startswith(prefix):
             return made[len(prefix) :]
         return (made,)
+
+    def _packed(self, value: Any) -> Any:
+        """What an entry keeps of ``value``; without the lock, because the value's own code may run."""
+        return packed(value) if self._store.copies else value
+
+    def _deadline(self, timeout: Any) -> float:
+        """The deadline for ``timeout`` seconds from now; ``NEVER`` where it is 0 or less."""
+        if timeout is DEFAULT_TIMEOUT:
+            timeout = self.default_timeout
+        if timeout is None:
+            return FOREVER
+        return clock() + timeout if timeout > 0 else NEVER
+
+    # --- what is made of a value, such as the index of a lookup table ---
+
+    def derived(self, key: str, build: Callable[[Any], Any]) -> Any:
+        """What ``derive`` has made of the value of ``key`` by ``build``; ``None`` where there is none."""
+        store, local_key = self._store, key if self._plain else self.local_key(key)
+        try:
+            entry = store.lru[local_key]
+            if entry.deadline > clock():
+                source, maker, built = entry.derived
+                if source is entry.kept and maker is build:
+                    return built
+        except KeyError:
+            return None
+        except AttributeError:
+            pass  # nothing made yet, or killed
+        store.not_hits += 1
+        return None
+
+    def derive(self, key: str, build: Callable[[Any], Any]) -> Any:
+        """What ``build`` makes of the value of ``key``; ``None`` where there is none.
+
+        It is kept beside the value and forgotten with it; of two functions, the last to be passed counts.
+        """
+        entry = self._store.index.get(self.local_key(key))
+        kept = getattr(entry, "kept", MISSING)
+        if entry is None or kept is MISSING or not entry.deadline > clock():
+            return None
+        built = entry.derived_by(build)
+        return entry.derive(kept, unpacked(kept), build) if built is None else built
+
+    def mark(self, key: str) -> object:  # noqa: ARG002 - as TieredCache's
+        """A value that is another one once ``key`` has been deleted."""
+        return self._store.deletes
+
+    def local_timeout(self, key: str) -> float:  # noqa: ARG002 - as TieredCache's
+        """The seconds for which a copy of ``key`` may be served beside another tier: there is none."""
+        return FOREVER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from tieredcache.config.excluded import EXCLUDED_PREFIXES
+from tieredcache.config.gil import require_gil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +31,7 @@ class TieredOptions:
     local_timeout: float = 5
     local_timeouts: tuple[tuple[str, float], ...] = ()  # longest prefix first, the built-in ones included
     max_entries: int = 1000
+    max_bytes: int | None = None
     miss_timeout: float = 0
     jitter: float = 0.1
     share_values: bool | tuple[str, ...] = False
@@ -65,6 +68,7 @@ class LRUOptions:
     """What ``OPTIONS`` of an ``LRUCache`` may hold, and Django's defaults."""
 
     max_entries: int = 300
+    max_bytes: int | None = None
     cull_frequency: int = 3  # of no effect: one entry goes at a time
     copy_values: bool = False
     refresh_early: float = 0
@@ -160,6 +164,17 @@ def _remote_errors(value: Any, option: str) -> str:
     return str(value)
 
 
+_UNITS: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _max_bytes(value: Any, option: str) -> int | None:
+    parts = re.fullmatch(r"(\d+) ?([a-zA-Z]+)", value, re.ASCII) if isinstance(value, str) else None
+    size = int(parts[1]) * _UNITS.get(parts[2].upper(), 0) if parts else value
+    remedy = 'Set it to None, a whole number of at least 1 (bytes), or one with a unit, such as "64MB".'
+    _require(size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 1), option, value, remedy)
+    return size
+
+
 def _bool(value: Any, option: str) -> bool:
     _require(isinstance(value, bool), option, value, "Set it to True or False.")
     return bool(value)
@@ -170,6 +185,7 @@ _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
     "LOCAL_TIMEOUT": Number("seconds; 0 switches the local tier off"),
     "LOCAL_TIMEOUTS": _local_timeouts,
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
+    "MAX_BYTES": _max_bytes,
     "MISS_TIMEOUT": Number("seconds; 0: absence is not remembered"),
     "JITTER": Number("a share of the local timeout", high=1),
     "SHARE_VALUES": _share_values,
@@ -182,6 +198,7 @@ _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
 }
 _LRU: Final[dict[str, Callable[[Any, str], Any]]] = {
     "MAX_ENTRIES": Number("entries", low=1, whole=True),
+    "MAX_BYTES": _max_bytes,
     "CULL_FREQUENCY": Number("accepted and of no effect", whole=True),
     "COPY_VALUES": _bool,
     "REFRESH_EARLY": BETA,
@@ -203,7 +220,7 @@ def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "")
 
 def _read(params: Mapping[str, Any], names: Iterable[str], parsers: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     """The fields of ``OPTIONS``. ``names``: the settings that may stand beside it and ``TIMEOUT``."""
-    _require_gil()
+    require_gil()
     _known_only(params, ["TIMEOUT", "OPTIONS", *names])
     if params.get("TIMEOUT") is not None:
         Number("seconds; or None: never expires", low=-sys.float_info.max)(params["TIMEOUT"], "TIMEOUT")
@@ -261,30 +278,20 @@ def read_lru_options(backend: type, location: Any, params: Mapping[str, Any]) ->
         right = function is None or callable(function) or isinstance(function, str)
         _require(right, "KEY_FUNCTION", function, "Set it to a function, or to the path of one.")
         options = LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU))
-        _check_copies(backend, store_name(location, params), options.copy_values)
+        _check_sharers(backend, store_name(location, params), options)
     return options
 
 
-def _check_copies(backend: type, store: Any, copies: bool) -> None:
+def _check_sharers(backend: type, store: Any, options: LRUOptions) -> None:
+    """Raise ``Mistake`` where another alias of ``store`` has other options than one store can have."""
     for alias, config in caches.settings.items():
         others = config.get("OPTIONS") if isinstance(config, Mapping) else None
-        other = others.get("COPY_VALUES", False) if isinstance(others, Mapping) else False
-        if other is (not copies) and store_name(*given(alias)) == store:
-            with suppress(ImportError, KeyError, TypeError):  # Django says so when that alias is used
-                differs = issubclass(import_string(config["BACKEND"]), backend)
-                remedy = "Set it to the same in both, or give each a LOCATION of its own."
-                problem = f"and {other} in CACHES[{alias!r}], which has the same LOCATION"
-                _require(not differs, "OPTIONS['COPY_VALUES']", copies, remedy, problem)
-
-
-def _require_gil() -> None:
-    """Raise ``ImproperlyConfigured`` where this process runs without the GIL.
-
-    A hit takes no lock: it moves its entry to the head of lru-dict's linked list, and two at once would break that. So
-    lru-dict relies on the GIL, and a free-threaded Python turns it on when it imports lru-dict, unless a setting forbids it.
-    """
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():  # Python 3.13 is the first that can do without
-        raise ImproperlyConfigured(
-            "Python runs without the GIL: the lists of lru-dict, in which the local tiers are kept, would break, and the "
-            "process with them. Remove -X gil=0 from the command line, and PYTHON_GIL=0 from the environment."
-        )
+        for name, parse, default in (("COPY_VALUES", _bool, False), ("MAX_BYTES", _max_bytes, None)):
+            own, other, differs = getattr(options, name.lower()), None, False
+            with suppress(ImportError, KeyError, TypeError, Mistake):  # it is told when that alias is used
+                other = parse(others.get(name, default) if isinstance(others, Mapping) else default, name)
+                differs = other != own and store_name(*given(alias)) == store
+                differs = differs and issubclass(import_string(config["BACKEND"]), backend)
+            remedy = "Set it to the same in both, or give each a LOCATION of its own."
+            problem = f"and {other} in CACHES[{alias!r}], which has the same LOCATION"
+            _require(not differs, f"OPTIONS[{name!r}]", own, remedy, problem)

@@ -103,12 +103,13 @@ class BareEntry:
 
     Created without arguments and filled afterwards: an ``__init__`` takes longer than the rest (100 ns against 35 on 3.11).
     ``kept``: what ``value`` is made from, here the same. ``derived``: ``kept`` as it was, the function that was given the
-    value, and what that returned; see ``derive``.
+    value, and what that returned; see ``derive``. ``size``: bytes, estimated, where the store has a limit of them.
     """
 
-    __slots__ = ("deadline", "derived", "value")
+    __slots__ = ("deadline", "derived", "size", "value")
 
     deadline: float
+    size: int
     value: Any
     kept: Any  # another name of the slot
     derived: tuple[Any, Callable[[Any], Any], Any]
@@ -162,12 +163,15 @@ class Entry(BareEntry):
     unpacked for each reader keeps its ``deadline`` at ``NEVER``; ``until`` is the real deadline of every entry. Times are
     seconds of the monotonic clock. ``publish`` and ``kill`` may come in either order: a killed value never comes back.
     ``refill_at``: until then it may be served past its deadline, because another reader is asking, or has asked in vain.
-    ``trip``: what has brought it along with another key; its ``deadline`` is ``NEVER`` until its first read.
+    ``trip``: what has brought it along with another key; its ``deadline`` is ``NEVER`` until its first read. ``lives`` and
+    ``placed``: see ``eviction``.
     """
 
-    __slots__ = ("expires", "read_at", "refill_at", "trip", "unpack", "until")
+    __slots__ = ("expires", "lives", "placed", "read_at", "refill_at", "trip", "unpack", "until")
 
     deadline: float
+    lives: int
+    placed: int
 
     def __init__(
         self, value: Any, unpack: Callable[[Any], Any] | None, read_at: float, expires: float, trip: Trip | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Stats:
     """What this process has counted since its store was made; nothing resets it.
 
-    Of an ``LRUCache``, all that concerns a remote is 0.
+    Of an ``LRUCache``, all else that concerns a remote is 0.
     """
 
     hits: int = 0
@@ -29,8 +29,9 @@ class Stats:
     remote_errors: int = 0
     """Remote operations that raised."""
     skipped: int = 0
-    """Remote answers that were not kept: the key's local timeout is 0, the value cannot be pickled or decoded, the remote
-    entry was about to expire, or a write came in between."""
+    """Remote answers that were not kept: the key's local timeout is 0, the value cannot be pickled or decoded, or takes more
+    than an eighth of ``MAX_BYTES``, the remote entry was about to expire, or a write came in between. Of an ``LRUCache``,
+    values that take more than an eighth."""
     prefetched: int = 0
     """Remote answers that were brought along with another key, and kept."""
     prefetch_used: int = 0
@@ -41,6 +42,10 @@ class Stats:
     """Local copies held now, those past their deadline included until they are met or evicted."""
     max_entries: int = 0
     """The capacity: ``MAX_ENTRIES``."""
+    bytes: int = 0
+    """What the entries take, estimated; 0 without ``MAX_BYTES``, because then nothing is estimated."""
+    max_bytes: int = 0
+    """The capacity in bytes: ``MAX_BYTES``; 0: no limit."""
 
     @property
     def hit_ratio(self) -> float:

@@ -1,4 +1,4 @@
-"""A bounded map in least-recently-used order, over lru-dict.
+"""A bounded map in least-recently-used order, over lru-dict. What goes when it is full, a policy may decide: ``eviction``.
 
 lru-dict is fast because it trusts its caller: a destructor that runs in the middle of one of its updates sees a half-changed
 list, and the interpreter crashes. Three rules prevent that:
@@ -9,6 +9,9 @@ list, and the interpreter crashes. Three rules prevent that:
 3. A destructor may still interrupt a change, when the garbage collector runs it, and use the same cache. The lock is
    reentrant for it, and ``busy`` tells it to go without: what it would keep is not kept, and what it would remove stays, no
    longer served, until it is evicted. It must not wait for another thread that uses the cache.
+
+An exception that a signal handler raises may cut a change in two, and a fork too. ``sound`` is false then, and the next
+change repairs: what is in ``index`` alone is dropped, and the bytes are summed up from the entries.
 """
 
 from __future__ import annotations
@@ -22,21 +25,32 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from lru import LRU
 
 from tieredcache.local.early import Early
-from tieredcache.local.entries import BareEntry
+from tieredcache.local.entries import FOREVER, BareEntry
 from tieredcache.local.inflight import Inflight
+from tieredcache.local.sizes import ENTRY, SHARE, size_of
 from tieredcache.local.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from tieredcache.local.eviction import ReadAgain
 
 Kept = TypeVar("Kept", bound=BareEntry)
 _stores: Final[weakref.WeakSet[Store[Any]]] = weakref.WeakSet()
 
 
 class Store(Generic[Kept]):
-    """Entries by key, and the only part that knows the eviction policy. ``lock``: see the rules. The rest: see ``Early``."""
+    """Entries by key. ``lock``: see the rules. ``policy``: decides what goes; ``None``: exact LRU. The rest: see ``Early``.
 
-    def __init__(self, capacity: int, *, alone: bool) -> None:
+    ``max_bytes``: what all entries may take together, estimated; ``None``: no limit, and nothing is estimated.
+    """
+
+    def __init__(self, capacity: int, *, alone: bool, max_bytes: int | None = None, policy: ReadAgain | None = None) -> None:
+        self.max_bytes: int | None = max_bytes
+        self._limit: float = FOREVER if max_bytes is None else max_bytes
+        self.bytes: int = 0  # of the entries in index
+        self._policy: Any = policy  # its entries have more than Kept
+        self.sound: bool = True
         self.inflight: Inflight = Inflight()
         self.early: Early = Early(capacity, self.inflight.due, alone=alone)
         # As large as can be: lru-dict must never evict by itself, because it would not hand over what it evicts.
@@ -63,13 +77,26 @@ class Store(Generic[Kept]):
     @property
     def hits(self) -> int:
         """Lookups in ``lru`` that were hits; never less than before, though one is counted before it proves to be none."""
-        self._hits = max(self._hits, self.lru.get_stats()[0] - self.not_hits)
+        moved = self._policy.moved if self._policy else 0
+        self._hits = max(self._hits, self.lru.get_stats()[0] - self.not_hits - moved)
         return self._hits
 
     def stats(self, max_entries: int) -> Stats:
         """What this process has counted; 0 for what this store does not count."""
         counts = {name: getattr(self, name, 0) for name in Stats.__slots__}
-        return Stats(**counts | {"refreshed_early": self.early.refreshed, "entries": len(self), "max_entries": max_entries})
+        now = {"entries": len(self), "max_entries": max_entries, "max_bytes": self.max_bytes or 0}
+        return Stats(**counts | {"refreshed_early": self.early.refreshed, **now})
+
+    def weigh(self, key: Hashable, kept: Any) -> int:
+        """The bytes of an entry that keeps ``kept``; 0: not limited; -1: too many for it to be kept.
+
+        Without the lock, because the value's own code may run.
+        """
+        if self.max_bytes is None:
+            return 0
+        most = self.max_bytes // SHARE
+        size = ENTRY + size_of(key, most) + size_of(kept, most)
+        return size if size <= most else -1
 
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 
@@ -80,24 +107,41 @@ class Store(Generic[Kept]):
         index, lru = self.index, self.lru
         try:
             self.busy = True
-            if len(index) != len(lru):
+            if not self.sound:
                 self._repair()
+            self.sound = False
             old = index.get(key)
             if old is not None:
                 removed += old, old.kill()
+                self._lighten(old)
                 # First: a change that is cut in two must not leave in lru what is in index no more. Not pop(): it counts.
                 try:  # noqa: SIM105 - as in kill()
                     del lru[key]
                 except KeyError:
                     pass
             index[key] = entry
-            while len(index) > capacity and (last := lru.peek_last_item()):
-                self._unlink(last, removed)
-                self.evictions += 1
+            if self.max_bytes is not None:
+                self.bytes += entry.size
+            if len(index) > capacity or self.bytes > self._limit:
+                self._evict(capacity, entry, removed)
+            if self._policy:
+                self._policy.place(key, entry, again=old is not None)
             lru[key] = entry
+            self.sound = True
         finally:
             self.busy = False
         return True
+
+    def resize(self, entry: Kept, size: int, capacity: int, removed: list[Any]) -> None:
+        """``entry``, the most recently used one, has another value, which takes ``size``."""
+        self.bytes, entry.size = self.bytes + size - entry.size, size
+        if self.bytes > self._limit and not self.busy:
+            try:
+                self.busy, self.sound = True, False
+                self._evict(capacity, entry, removed)
+                self.sound = True
+            finally:
+                self.busy = False
 
     def discard(self, key: Hashable, entry: Kept, removed: list[Any]) -> None:
         """Take ``entry`` out, unless another has its place."""
@@ -105,12 +149,17 @@ class Store(Generic[Kept]):
             return
         try:
             self.busy = True
+            sound, self.sound = self.sound, False
             removed.append(entry)
             try:  # noqa: SIM105 - as in kill()
                 del self.lru[key]
             except KeyError:
                 pass  # an exception had cut its way in
             del self.index[key]
+            self._lighten(entry)
+            if self._policy:  # forgotten by a write, perhaps: a read that comes now is another read of it
+                self._policy.remember(key, len(self.index))
+            self.sound = sound
         finally:
             self.busy = False
 
@@ -128,17 +177,37 @@ class Store(Generic[Kept]):
             self.busy = False
             self._repair()
 
+    def _evict(self, capacity: int, entry: Any, removed: list[Any]) -> None:
+        """Make room for ``entry``, which is in ``index``."""
+        index, lru, policy = self.index, self.lru, self._policy
+        while len(index) > capacity or self.bytes > self._limit:
+            last = policy.last(lru, entry.read_at) if policy else lru.peek_last_item()
+            if last is None:
+                break
+            if policy:
+                policy.remember(last[0], len(index))
+            self._unlink(last, removed)
+            self.evictions += 1
+
+    def _lighten(self, entry: Kept) -> None:
+        if self.max_bytes is not None:
+            self.bytes -= entry.size
+
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor
         # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
         del self.lru[item[0]]
-        self.index.pop(item[0], None)
+        if self.index.pop(item[0], None) is not None:
+            self._lighten(item[1])
 
     def _repair(self) -> None:
-        """Drop what is in ``index`` alone: an exception raised by a signal handler, or a fork, cut a change in two."""
+        """Make what a change has left that was cut in two sound again."""
         for key in list(self.index):
             if key not in self.lru:
                 self.index.pop(key, None)
+        if self.max_bytes is not None:
+            self.bytes = sum(entry.size for entry in self.index.values())
+        self.sound = True
 
 
 def _after_fork_in_child() -> None:

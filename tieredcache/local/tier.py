@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, packed, time_limits, unpickle
+from tieredcache.local.eviction import ReadAgain
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class LocalTier(Store[Entry]):
         self.remote_errors: int = 0
         self.prefetched: int = 0
         self.prefetch_used: int = 0
-        super().__init__(options.max_entries, alone=False)
+        super().__init__(options.max_entries, alone=False, max_bytes=options.max_bytes, policy=ReadAgain())
 
     def after_fork(self) -> None:
         super().after_fork()
@@ -229,15 +230,19 @@ class LocalTier(Store[Entry]):
 
     def _entry(self, read: Read, value: Any, ttl: float | None, trip: Trip | None) -> Entry | None:
         expires = FOREVER if ttl is None else read.started + ttl
-        if value is MISSING:
-            return Entry(None, absent, read.started, expires, trip)
         try:
-            kept = value if read.shared else packed(value)
+            kept = None if value is MISSING else value if read.shared else packed(value)
+            size = 0 if self.max_bytes is None else self.weigh(read.local_key, kept)
         except Exception as error:
             if isinstance(error, (TimeoutError, *time_limits())):
                 raise
             return None  # whatever else the value's own code raises: the remote has answered, so it is returned and not kept
-        return Entry(kept, unpickle if type(kept) is Pickled else None, read.started, expires, trip)
+        if size < 0:
+            return None
+        unpack = absent if value is MISSING else unpickle if type(kept) is Pickled else None
+        entry = Entry(kept, unpack, read.started, expires, trip)
+        entry.size = size
+        return entry
 
     def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:
         """Count an answer that does not decode, which is a miss, and log it: once, until the key decodes again."""

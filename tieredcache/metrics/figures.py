@@ -46,6 +46,8 @@ FIGURES: Final = (
     Figure("refreshed_early", "tieredcache.refreshed_early", "{value}", "Values that were computed before they expired."),
     Figure("entries", "tieredcache.entry.count", "{entry}", "Local copies held now.", counter=False),
     Figure("max_entries", "tieredcache.entry.limit", "{entry}", "The capacity.", counter=False),
+    Figure("bytes", "tieredcache.memory.usage", "By", "What they take, estimated; 0 without a limit.", counter=False),
+    Figure("max_bytes", "tieredcache.memory.limit", "By", "The capacity in bytes; 0: no limit.", counter=False),
 )
 _found: tuple[object, dict[str, Callable[[], Stats]]] = (None, {})
 """The settings that the aliases were found in, others when ``CACHES`` is overridden; and what tells the figures of each."""

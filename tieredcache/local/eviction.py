@@ -1,0 +1,82 @@
+"""Which entry goes when a local tier is full: what was read once goes before what was read again.
+
+Exact LRU fills itself with keys that are read once, and a scan takes out all that is read always. But a hit must cost no
+more than it does, so nothing is noted in it: it moves its entry to the head of lru-dict's list, and that is all that is
+known. Therefore:
+
+- A key that is filled again soon after it has left, or that has a copy still, is one that is read again: its entry has
+  ``LIVES`` lives. The keys that have left are remembered as 32 bits of their hash, ``GHOSTS`` for each entry. (The ghost
+  list of 2Q: Johnson and Shasha, VLDB 1994.)
+- An entry without lives goes when it reaches the tail, as under LRU. One with lives returns to the head: with one life
+  less, or with all of them where it has been hit meanwhile. (The counters in the main queue of S3-FIFO: Yang and others,
+  SOSP 2023, and of GCLOCK before it.) One past its deadline goes in any case.
+- Whether the entry at the tail has been hit shows in the order. Each is numbered when it is placed at the head. What has
+  been at the tail before was last used before this one; if it was placed after this one, this one was used later, too.
+  A hit that comes right after the fill does not show: it says little.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from lru import LRU
+
+    from tieredcache.local.entries import Entry
+
+LIVES: Final = 6
+TRIES: Final = 8
+"""Entries that one eviction looks at, at most: a bound on what it costs."""
+GHOSTS: Final = 4
+WAYS: Final = 4
+"""Ghosts that share a place in the table: the oldest of them makes way."""
+
+
+class ReadAgain:
+    """The policy of one store, under whose lock it is called. ``moved``: lookups in lru-dict that were no reads."""
+
+    def __init__(self) -> None:
+        self.moved: int = 0
+        self._placed = 0
+        self._passed = 0  # the latest number that has been at the tail
+        self._ghosts = array("I", bytes(4 * WAYS))
+
+    def place(self, key: Hashable, entry: Entry, *, again: bool) -> None:
+        """``entry`` is about to be placed at the head. ``again``: in place of a copy."""
+        self._placed += 1
+        entry.placed = self._placed
+        bits = hash(key) & 0xFFFFFFFF
+        start = bits * WAYS % len(self._ghosts)
+        entry.lives = LIVES if again or bits in self._ghosts[start : start + WAYS] else 0
+
+    def last(self, lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry] | None:
+        """What is to go; ``None``: nothing is there. Others may have been moved to the head."""
+        item = lru.peek_last_item()
+        for _ in range(TRIES):
+            if item is None:
+                break
+            key, entry = item
+            used = entry.placed < self._passed
+            if not used:
+                self._passed = entry.placed
+            if not entry.lives or entry.until < now:
+                break
+            entry.lives = LIVES if used else entry.lives - 1
+            self._placed += 1
+            entry.placed = self._placed
+            lru[key]
+            self.moved += 1
+            item = lru.peek_last_item()
+        return item
+
+    def remember(self, key: Hashable, entries: int) -> None:
+        """Its entry leaves; ``entries``: how many there are, by which the table is as large as it has to be."""
+        if len(self._ghosts) < GHOSTS * entries:
+            self._ghosts = array("I", bytes(4 << (GHOSTS * entries - 1).bit_length()))
+        ghosts, bits = self._ghosts, hash(key) & 0xFFFFFFFF
+        start = bits * WAYS % len(ghosts)
+        ghosts[start + 1 : start + WAYS] = ghosts[start : start + WAYS - 1]
+        ghosts[start] = bits
