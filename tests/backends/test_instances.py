@@ -198,7 +198,7 @@ def test_evicted_values_are_let_go(make_cache):
             lambda: cache.local.forget("key"),
             lambda: cache.set("key", 1),
             cache.local.clear,
-            lambda: [cache.get_or_set(key, 1) for key in "abc"],
+            lambda: [cache.get_or_set(f"other{number}", 1) for number in range(20)],
         ):
             value = Value()
             reference = weakref.ref(value)

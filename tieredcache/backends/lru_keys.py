@@ -11,6 +11,7 @@ from tieredcache.backends.get_or_set import GetOrSet
 from tieredcache.clock import clock
 from tieredcache.config.options import read_lru_options, store_name
 from tieredcache.local.entries import FOREVER, MISSING, NEVER, BareEntry, CopyingEntry, packed, unpacked
+from tieredcache.local.sizes import LRU_ENTRY
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class SharedStore(Store[BareEntry]):
 
     ``copies``: whether each reader gets an object of its own.
     """
+
+    entry_bytes = LRU_ENTRY
 
     def __init__(self, prefix: str | None, options: LRUOptions) -> None:
         super().__init__(options.max_entries, alone=True, max_bytes=options.max_bytes)

@@ -27,7 +27,7 @@ from lru import LRU
 from tieredcache.local.early import Early
 from tieredcache.local.entries import FOREVER, BareEntry
 from tieredcache.local.inflight import Inflight
-from tieredcache.local.sizes import ENTRY, SHARE, size_of
+from tieredcache.local.sizes import SHARE, size_of
 from tieredcache.local.stats import Stats
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ class Store(Generic[Kept]):
     """Entries by key. ``lock``: see the rules. ``policy``: decides what goes; ``None``: exact LRU. The rest: see ``Early``.
 
     ``max_bytes``: what all entries may take together, estimated; ``None``: no limit, and nothing is estimated.
+    ``entry_bytes``: what each takes besides its key and its value.
     """
+
+    entry_bytes: int
 
     def __init__(self, capacity: int, *, alone: bool, max_bytes: int | None = None, policy: ReadAgain | None = None) -> None:
         self.max_bytes: int | None = max_bytes
@@ -95,7 +98,7 @@ class Store(Generic[Kept]):
         if self.max_bytes is None:
             return 0
         most = self.max_bytes // SHARE
-        size = ENTRY + size_of(key, most) + size_of(kept, most)
+        size = self.entry_bytes + size_of(key, most) + size_of(kept, most)
         return size if size <= most else -1
 
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, packed, time_limits, unpickle
 from tieredcache.local.eviction import ReadAgain
+from tieredcache.local.sizes import TIER_ENTRY
 from tieredcache.local.store import Store
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class LocalTier(Store[Entry]):
     """The copies that this process keeps of what one remote tier has answered."""
 
     not_hits: int
+    entry_bytes = TIER_ENTRY
 
     def __init__(self, options: TieredOptions) -> None:
         self.options: TieredOptions = options

@@ -1,0 +1,198 @@
+"""The hit ratios of ``docs/sizing.md``, by trace and by bytes: ``python -m benchmarks.eviction``, five minutes.
+
+Each read is a ``cache.get``: of a ``TieredCache`` over a remote that costs nothing; of an ``LRUCache``, which is exact LRU,
+and of moka's TinyLFU, both with a ``set`` after each miss. Keys that are read are drawn, from the same seed each time; Python's
+hashes of strings, by which the tier remembers keys, are not: the last digit may differ.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.sizing import DOCS, PAGE, table, tiered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+BEGIN, END = "<!-- figures: python -m benchmarks.eviction -->", "<!-- end of figures of eviction -->"
+KEYS, READS, ENTRIES = 100_000, 300_000, 500
+BYTES = (100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
+
+
+def zipf(exponent: float, seed: int = 1) -> list[int]:
+    """Ranks, drawn by Zipf's law."""
+    weights = list(itertools.accumulate(rank**-exponent for rank in range(1, KEYS + 1)))
+    return random.Random(seed).choices(range(KEYS), cum_weights=weights, k=READS)
+
+
+def scans() -> Iterator[int]:
+    """After 4,000 reads by Zipf's law come 1,000 keys that are read once."""
+    for number, key in enumerate(zipf(1.0)):
+        yield KEYS + number if number % 5_000 >= 4_000 else key
+
+
+def bursts() -> Iterator[int]:
+    """Half of all reads are of keys that are read eight times within a moment, and never again."""
+    draw, regular, pending = random.Random(2), iter(zipf(1.0)), []
+    for number in range(READS):
+        if draw.random() < 1 / 13:
+            pending += [(number + draw.randrange(40), KEYS + number) for _ in range(8)]
+            heapq.heapify(pending)
+        yield heapq.heappop(pending)[1] if pending and pending[0][0] <= number else next(regular)
+
+
+def drift(reads: int) -> Iterator[int]:
+    """After so many reads the most popular key is read no more, and each of the others moves up a rank."""
+    return (key + number // reads for number, key in enumerate(zipf(1.0)))
+
+
+TRACES: dict[str, Callable[[], Iterable[int]]] = {
+    "Zipf, exponent 0.8": lambda: zipf(0.8),
+    "Zipf, exponent 1.0": lambda: zipf(1.0),
+    "with scans": scans,
+    "with bursts": bursts,
+    "drifting, a rank in 100 reads": lambda: drift(100),
+    "drifting, a rank in 10 reads": lambda: drift(10),
+}
+
+
+def reading(get: Callable[[str], Any], store: Callable[[str], Any], keys: Iterable[str]) -> float:
+    """The share of hits, where ``store`` is called after each miss, and counts as one."""
+    hits = reads = 0
+    for reads, key in enumerate(keys, 1):
+        if get(key) is None:
+            store(key)
+        else:
+            hits += 1
+    return hits / reads
+
+
+def of_tier(cache: Any, keys: Iterable[str]) -> float:
+    """As the cache counts them."""
+    cache.local.clear()
+    before = cache.stats()
+    for reads, key in enumerate(keys, 1):
+        cache.get(key)
+    return (cache.stats().hits - before.hits) / reads
+
+
+class Remote(dict[str, Any]):
+    """Has every key; the values are of many sizes, 300 bytes in the middle."""
+
+    def get(self, key: str, _: Any = None) -> Any:
+        return bytes(int(300 * 2 ** random.Random(key).gauss(0, 1.5)))
+
+
+def by_trace(caches: Any) -> dict[str, dict[str, float]]:
+    """The hit ratio of each, with room for 500 entries."""
+    import moka_py
+
+    found = {}
+    for name, draw in TRACES.items():
+        keys = [f"key{number}" for number in draw()]
+        lru, moka = caches["lru"], moka_py.Moka(ENTRIES, policy="tiny_lfu")
+        lru.clear()
+        found[name] = {
+            "TieredCache": of_tier(caches["entries"], keys),
+            "exact LRU": reading(lru.get, lambda key: lru.set(key, 1), keys),
+            "moka, TinyLFU": reading(moka.get, lambda key: moka.set(key, 1), keys),
+        }
+        print(name, found[name], flush=True)
+    return found
+
+
+def by_bytes(caches: Any) -> dict[int, dict[str, float]]:
+    """The hit ratio of both backends, with room for so many bytes."""
+    from benchmarks.work import Echo
+
+    Echo.values, remote = Remote(), Remote()
+    keys = [f"key{number}" for number in zipf(1.0)]
+    found = {}
+    for size in BYTES:
+        lru = caches[f"lru {size}"]
+        found[size] = {
+            "TieredCache": of_tier(caches[f"bytes {size}"], keys),
+            "exact LRU": reading(lru.get, lambda key: lru.set(key, remote.get(key)), keys),
+        }
+        print(f"{size:,} bytes", found[size], flush=True)
+    return found
+
+
+def figures(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]) -> str:
+    """What stands between the page's markers."""
+    names = list(traces["with scans"])
+    rows = [[name, *(f"{found[each]:.3f}" for each in names)] for name, found in traces.items()]
+    bytes_ = [[f"{size:,}", *(f"{share:.0%}" for share in found.values())] for size, found in sizes.items()]
+    first = table([f"{ENTRIES} entries, {KEYS:,} keys", *names], rows)
+    return "\n\n".join([BEGIN, first, table(["`MAX_BYTES`", *names[:2]], bytes_), END])
+
+
+def draw(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]) -> None:
+    """Two panels: by trace and by bytes."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "tieredcache"
+    mpl.rcParams["axes.spines.top"] = mpl.rcParams["axes.spines.right"] = False
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.8), width_ratios=(3, 2))
+    colours = {"TieredCache": "#0b6e4f", "exact LRU": "#d98e04", "moka, TinyLFU": "#8a8f98"}
+    for offset, (name, colour) in enumerate(colours.items()):
+        places = [place + 0.27 * (offset - 1) for place in range(len(traces))]
+        left.barh(places, [100 * found[name] for found in traces.values()], height=0.25, color=colour, label=name)
+    left.set_yticks(range(len(traces)), list(traces))
+    left.invert_yaxis()
+    left.set_title(f"by trace, {ENTRIES} entries", loc="left", fontsize=10)
+    left.set_xlabel("% of reads that are hits", fontsize=8)
+    left.legend(fontsize=8, frameon=False)
+    for name in ("TieredCache", "exact LRU"):
+        shares = [100 * found[name] for found in sizes.values()]
+        right.plot([size / 1e6 for size in sizes], shares, "o-", color=colours[name], markersize=4)
+    right.set_xscale("log")
+    right.xaxis.set_major_formatter("{x:g}")
+    right.set_ylim(0, 100)
+    right.set_title("by MAX_BYTES, Zipf, exponent 1.0", loc="left", fontsize=10)
+    right.set_xlabel("megabytes", fontsize=8)
+    for panel in (left, right):
+        panel.tick_params(labelsize=8)
+    figure.tight_layout()
+    figure.savefig(DOCS / "eviction.svg", metadata={"Date": None}, facecolor="white")
+
+
+def main() -> int:
+    """Write the page and draw the picture; 1 where exact LRU or TinyLFU is better by more than 0.005."""
+    import django
+    from django.conf import settings
+
+    lru = {"BACKEND": "tieredcache.backends.LRUCache", "TIMEOUT": None}
+    configured: dict[str, Any] = {
+        "default": {"BACKEND": "benchmarks.work.Echo"},
+        "lru": {**lru, "OPTIONS": {"MAX_ENTRIES": ENTRIES}},
+        **tiered("entries", LOCAL_TIMEOUT=1e9, MAX_ENTRIES=ENTRIES),
+    }
+    for size in BYTES:
+        room = {"MAX_BYTES": size, "MAX_ENTRIES": KEYS}
+        configured |= {f"lru {size}": {**lru, "LOCATION": f"lru {size}", "OPTIONS": room}}
+        configured |= tiered(f"bytes {size}", LOCAL_TIMEOUT=1e9, **room)
+    settings.configure(CACHES=configured)
+    django.setup()
+    from django.core.cache import caches
+
+    from benchmarks.work import Echo
+
+    Echo.values = {f"key{number}": 1 for number in range(KEYS + READS)}
+    traces = by_trace(caches)
+    sizes = by_bytes(caches)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + figures(traces, sizes) + rest.partition(END)[2])
+    draw(traces, sizes)
+    return int(any(found["TieredCache"] < max(found.values()) - 0.005 for found in traces.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
