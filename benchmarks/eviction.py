@@ -1,8 +1,8 @@
 """The hit ratios of ``docs/sizing.md``, by trace and by bytes: ``python -m benchmarks.eviction``, five minutes.
 
 Each read is a ``cache.get``: of a ``TieredCache`` over a remote that costs nothing; of an ``LRUCache``, which is exact LRU,
-and of moka's TinyLFU, both with a ``set`` after each miss. Keys that are read are drawn, from the same seed each time; Python's
-hashes of strings, by which the tier remembers keys, are not: the last digit may differ.
+and of moka's TinyLFU, both with a ``set`` after each miss. The keys are drawn from the same seed each time. Python's hashes
+of strings, by which the tier remembers keys, are not: the last digit may differ.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import heapq
 import itertools
 import random
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.sizing import DOCS, PAGE, table, tiered
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- figures: python -m benchmarks.eviction -->", "<!-- end of figures of eviction -->"
 KEYS, READS, ENTRIES = 100_000, 300_000, 500
+SCAN = 1_000
 BYTES = (100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 
 
@@ -32,7 +34,7 @@ def zipf(exponent: float, seed: int = 1) -> list[int]:
 def scans() -> Iterator[int]:
     """After 4,000 reads by Zipf's law come 1,000 keys that are read once."""
     for number, key in enumerate(zipf(1.0)):
-        yield KEYS + number if number % 5_000 >= 4_000 else key
+        yield KEYS + number if number % 5_000 < SCAN else key
 
 
 def bursts() -> Iterator[int]:
@@ -60,31 +62,35 @@ TRACES: dict[str, Callable[[], Iterable[int]]] = {
 }
 
 
-def reading(get: Callable[[str], Any], store: Callable[[str], Any], keys: Iterable[str]) -> float:
-    """The share of hits, where ``store`` is called after each miss, and counts as one."""
-    hits = reads = 0
-    for reads, key in enumerate(keys, 1):
-        if get(key) is None:
-            store(key)
-        else:
-            hits += 1
-    return hits / reads
-
-
-def of_tier(cache: Any, keys: Iterable[str]) -> float:
-    """As the cache counts them."""
+def of_tier(cache: Any, keys: list[str]) -> float:
+    """The share of hits, as the cache counts them."""
     cache.local.clear()
     before = cache.stats()
-    for reads, key in enumerate(keys, 1):
+    for key in keys:
         cache.get(key)
-    return (cache.stats().hits - before.hits) / reads
+    return float(cache.stats().hits - before.hits) / len(keys)
+
+
+def of_peer(cache: Any, keys: list[str]) -> float:
+    """The share of hits of a cache that is filled by its user."""
+    from benchmarks.work import Echo
+
+    hits, values = 0, Echo.values
+    for key in keys:
+        if cache.get(key) is None:
+            cache.set(key, values.get(key))
+        else:
+            hits += 1
+    return hits / len(keys)
 
 
 class Remote(dict[str, Any]):
     """Has every key; the values are of many sizes, 300 bytes in the middle."""
 
+    sizes = tuple(int(300 * 2 ** draw(0, 1.5)) for draw in [random.Random(3).gauss] * 1009)
+
     def get(self, key: str, _: Any = None) -> Any:
-        return bytes(int(300 * 2 ** random.Random(key).gauss(0, 1.5)))
+        return bytes(self.sizes[zlib.crc32(key.encode()) % 1009])
 
 
 def by_trace(caches: Any) -> dict[str, dict[str, float]]:
@@ -94,12 +100,12 @@ def by_trace(caches: Any) -> dict[str, dict[str, float]]:
     found = {}
     for name, draw in TRACES.items():
         keys = [f"key{number}" for number in draw()]
-        lru, moka = caches["lru"], moka_py.Moka(ENTRIES, policy="tiny_lfu")
+        lru = caches["lru"]
         lru.clear()
         found[name] = {
             "TieredCache": of_tier(caches["entries"], keys),
-            "exact LRU": reading(lru.get, lambda key: lru.set(key, 1), keys),
-            "moka, TinyLFU": reading(moka.get, lambda key: moka.set(key, 1), keys),
+            "exact LRU": of_peer(lru, keys),
+            "moka, TinyLFU": of_peer(moka_py.Moka(ENTRIES, policy="tiny_lfu"), keys),
         }
         print(name, found[name], flush=True)
     return found
@@ -109,14 +115,13 @@ def by_bytes(caches: Any) -> dict[int, dict[str, float]]:
     """The hit ratio of both backends, with room for so many bytes."""
     from benchmarks.work import Echo
 
-    Echo.values, remote = Remote(), Remote()
+    Echo.values = Remote()
     keys = [f"key{number}" for number in zipf(1.0)]
     found = {}
     for size in BYTES:
-        lru = caches[f"lru {size}"]
         found[size] = {
             "TieredCache": of_tier(caches[f"bytes {size}"], keys),
-            "exact LRU": reading(lru.get, lambda key: lru.set(key, remote.get(key)), keys),
+            "exact LRU": of_peer(caches[f"lru {size}"], keys),
         }
         print(f"{size:,} bytes", found[size], flush=True)
     return found

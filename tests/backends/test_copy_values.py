@@ -231,6 +231,20 @@ def test_instances_that_share_a_store_must_agree(name, other):
         assert {alias for alias, found in read_aliases().items() if isinstance(found, ImproperlyConfigured)} == {"a", "b"}
 
 
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_instances_that_share_a_store_must_agree_on_its_bytes(name):
+    """However each writes them."""
+    place = uuid.uuid4().hex
+    made = {alias: {"BACKEND": LRU, "LOCATION": place, "OPTIONS": {"MAX_BYTES": "1MB"}} for alias in ("default", name)}
+    with override_settings(CACHES=made | {"other": {**made[name], "OPTIONS": {"MAX_BYTES": 10**6}}}):
+        caches[name].set("key", 1)
+        assert caches["other"].get("key") == 1
+    made["other"] = {"BACKEND": LRU, "LOCATION": place}
+    told = r"CACHES\['other'\]: OPTIONS\['MAX_BYTES'\] is None, and 1000000 in CACHES"
+    with override_settings(CACHES=made), pytest.raises(ImproperlyConfigured, match=told):
+        caches["other"]
+
+
 def test_instances_that_agree_share_a_store():
     """And overridden settings, which may have another option, keep theirs apart."""
     with override_settings(CACHES=aliases(a=True, b=True)):

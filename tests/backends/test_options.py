@@ -27,7 +27,7 @@ def lru(**given):
 MISTAKES = {
     "unknown name": (options(LOCAL_TIMOUT=5), ["OPTIONS['LOCAL_TIMOUT'] is an unknown name", "Did you mean LOCAL_TIMEOUT?"]),
     "lower case": (options(max_entries=5), ["'max_entries'", "Did you mean MAX_ENTRIES?"]),
-    "nothing like it": (options(XYZ=1), ["'XYZ'", "JITTER, LOCAL_TIMEOUT, LOCAL_TIMEOUTS, MAX_ENTRIES"]),
+    "nothing like it": (options(XYZ=1), ["'XYZ'", "JITTER, LOCAL_TIMEOUT, LOCAL_TIMEOUTS, MAX_BYTES, MAX_ENTRIES"]),
     "text for a number": (
         options(LOCAL_TIMEOUT="5"),
         ["OPTIONS['LOCAL_TIMEOUT'] is '5'", "a finite number"],
@@ -52,6 +52,12 @@ MISTAKES = {
     "no entries": (options(MAX_ENTRIES=0), ["OPTIONS['MAX_ENTRIES'] is 0", "whole number of at least 1"]),
     "half an entry": (options(MAX_ENTRIES=1.5), ["is 1.5", "a whole number"]),
     "entries as bool": (options(MAX_ENTRIES=True), ["is True", "a whole number"]),
+    "no bytes": (options(MAX_BYTES=0), ["OPTIONS['MAX_BYTES'] is 0", '"64MB"']),
+    "bytes as bool": (options(MAX_BYTES=True), ["OPTIONS['MAX_BYTES'] is True", "at least 1"]),
+    "bytes as float": (options(MAX_BYTES=1e6), ["OPTIONS['MAX_BYTES'] is 1000000.0", "whole number"]),
+    "bytes without a unit": (options(MAX_BYTES="64"), ["OPTIONS['MAX_BYTES'] is '64'", "a unit"]),
+    "bytes of an unknown unit": (lru(OPTIONS={"MAX_BYTES": "64 apples"}), ["OPTIONS['MAX_BYTES'] is '64 apples'", '"64MB"']),
+    "bytes of no number": (lru(OPTIONS={"MAX_BYTES": "-1MB"}), ["OPTIONS['MAX_BYTES'] is '-1MB'", "None"]),
     "timeouts as list": (
         options(LOCAL_TIMEOUTS=["a"]),
         ["OPTIONS['LOCAL_TIMEOUTS'] is ['a']", "there is LOCAL_TIMEOUT"],
@@ -128,6 +134,7 @@ def test_a_mistake_is_told(name):
             LOCAL_TIMEOUT=0.5,
             LOCAL_TIMEOUTS={"a": 0, "b": 1.5},
             MAX_ENTRIES=1,
+            MAX_BYTES=None,
             MISS_TIMEOUT=1,
             JITTER=0,
             SHARE_VALUES=("a",),
@@ -141,6 +148,16 @@ def test_what_is_right_is_accepted(settings):
     """Each of the options in a form of its own."""
     with override_settings(CACHES=settings):
         caches["default"].set("key", 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [("64MB", 64 * 10**6), ("64 mb", 64 * 10**6), ("10kB", 10_000), ("1GiB", 2**30), ("512B", 512), (123, 123)],
+)
+def test_bytes_may_have_a_unit(given, size):
+    """Powers of ten, or of two with an i."""
+    with override_settings(CACHES=options(MAX_BYTES=given)):
+        assert caches["default"].stats().max_bytes == size
 
 
 def test_a_cache_made_by_hand_is_named_by_its_class():

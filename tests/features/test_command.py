@@ -40,6 +40,7 @@ def test_settings():
         "local_timeout": 2,
         "local_timeouts": {"geo.": 600, "rl:": 3},
         "max_entries": 1000,
+        "max_bytes": None,
         "miss_timeout": 0,
         "jitter": 0.1,
         "share_values": ["geo."],

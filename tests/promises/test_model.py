@@ -291,6 +291,7 @@ class FailingMachine(TieredMachine):
 JSON = st.sampled_from([0, 1, "text", [1], {"a": [1]}])
 REMOTES = {
     "locmem": (TieredMachine, VALUES),
+    "by bytes": (TieredMachine, VALUES),
     "failing": (FailingMachine, VALUES),
     "fakeredis": (TieredMachine, VALUES),
     "django-redis": (TieredMachine, VALUES),
@@ -308,7 +309,7 @@ def test_a_tier_does_what_the_model_allows(kind, request, clock):
     if kind == "failing":
         remote = {"BACKEND": "tests.support.doubles.RemoteDouble", "LOCATION": uuid.uuid4().hex}
     else:
-        remote = remote_settings(kind, request)
+        remote = remote_settings("locmem" if kind == "by bytes" else kind, request)
     options = {
         "LOCAL_TIMEOUT": LOCAL_TIMEOUT,
         "MISS_TIMEOUT": MISS_TIMEOUT,
@@ -316,6 +317,8 @@ def test_a_tier_does_what_the_model_allows(kind, request, clock):
         "JITTER": 0,
         "STALE_IF_ERROR": STALE_IF_ERROR,
     }
+    if kind == "by bytes":
+        options |= {"MAX_ENTRIES": 12, "MAX_BYTES": 3800}  # eight or nine of fifteen keys
     tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": options}
     with override_settings(CACHES={"default": tiered, "remote": remote}):
         run_state_machine_as_test(
@@ -429,6 +432,11 @@ class LRUMachine(RuleBasedStateMachine):
         self.clock.move(seconds)
 
     @invariant()
+    def the_bytes_are_those_of_the_entries(self):
+        store = self.cache._store
+        assert store.bytes == sum(entry.size for entry in store.index.values())
+
+    @invariant()
     def the_order_is_exact(self):
         assert list(reversed(self.cache._store.lru.keys())) == list(self.model)
         assert set(self.cache._store.index) == set(self.model)
@@ -437,7 +445,7 @@ class LRUMachine(RuleBasedStateMachine):
 def test_an_lru_cache_does_what_the_model_does(clock):
     """Values, timeouts, order and evictions, exactly."""
     with override_settings(
-        CACHES={"default": {"BACKEND": LRU, "LOCATION": uuid.uuid4().hex, "OPTIONS": {"MAX_ENTRIES": 3}}}
+        CACHES={"default": {"BACKEND": LRU, "LOCATION": uuid.uuid4().hex, "OPTIONS": {"MAX_ENTRIES": 3, "MAX_BYTES": "1MB"}}}
     ):
         run_state_machine_as_test(
             type("Machine", (LRUMachine,), {"clock": clock}),

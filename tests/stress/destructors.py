@@ -130,12 +130,13 @@ async def asynchronous(cache, key):
 
 
 def backend_operation(kind):
+    room = {"MAX_ENTRIES": CAPACITY, "MAX_BYTES": random.choice((None, 10_000))}
     caches = {
-        "lru": {"BACKEND": "tieredcache.backends.LRUCache", "OPTIONS": {"MAX_ENTRIES": CAPACITY}},
+        "lru": {"BACKEND": "tieredcache.backends.LRUCache", "OPTIONS": room},
         "tiered": {
             "BACKEND": "tieredcache.backends.TieredCache",
             "LOCATION": "remote",
-            "OPTIONS": {"MAX_ENTRIES": CAPACITY, "SHARE_VALUES": True, "LOCAL_TIMEOUT": 0.01, "MISS_TIMEOUT": 0.005},
+            "OPTIONS": {"SHARE_VALUES": True, "LOCAL_TIMEOUT": 0.01, "MISS_TIMEOUT": 0.005, **room},
         },
         "remote": {"BACKEND": "tests.stress.destructors.FreshRemote"},
     }
@@ -158,6 +159,7 @@ def check(cache):
         cache.get(f"new{number}") if tiered else cache.set(f"new{number}", number)
     assert len(store.index) == len(store.lru) <= CAPACITY, (len(store.index), len(store.lru))
     assert all(store.index[key] is store.lru[key] for key in store.lru.keys())  # noqa: SIM118 - not a dict
+    assert store.bytes == sum(entry.size for entry in store.index.values()) <= 10_000
     assert not store.inflight.under_way
     assert not store.busy
 

@@ -28,7 +28,7 @@ def strike(*_):
 def main(times):
     faulthandler.dump_traceback_later(150, exit=True)
     tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"}
-    options = {"LOCAL_TIMEOUT": 60, "MAX_ENTRIES": 5}
+    options = {"LOCAL_TIMEOUT": 60, "MAX_ENTRIES": 5, "MAX_BYTES": 10_000}
     remote = {"BACKEND": "tests.stress.races.SlowRemote"}  # without a lock of its own, which the handler would break
     settings.configure(CACHES={"default": {**tiered, "OPTIONS": options}, "remote": remote})
     django.setup()
@@ -71,6 +71,7 @@ def main(times):
     cache.get("a")
     assert len(tier.index) == len(tier.lru), "the store was not repaired"
     assert not tier.busy
+    assert tier.bytes == sum(entry.size for entry in tier.index.values()), "the bytes were not summed up"
     assert not tier.inflight.under_way, "a computation stays in flight"
     gc.collect()
     assert not demands, "a demand on freshness goes on"
