@@ -60,6 +60,7 @@ def figures(stats: Stats) -> None:
     assert_type(stats.entries, int)
     assert_type(stats.max_entries, int)
     assert_type(stats.bytes, int)
+    assert_type(stats.max_bytes, int)
     assert_type(stats.hit_ratio, float)
     stats.hits = 0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -43,9 +43,9 @@ class Stats:
     max_entries: int = 0
     """The capacity: ``MAX_ENTRIES``."""
     bytes: int = 0
-    """What the entries take, estimated; 0 without ``MAX_BYTES``, because then nothing is estimated."""
+    """What they take, estimated; 0 without a limit, because then nothing is estimated."""
     max_bytes: int = 0
-    """The capacity in bytes: ``MAX_BYTES``; 0: no limit."""
+    """The capacity in bytes; 0: no limit. ``MAX_BYTES``."""
 
     @property
     def hit_ratio(self) -> float:

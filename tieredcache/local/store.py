@@ -116,7 +116,6 @@ class Store(Generic[Kept]):
             old = index.get(key)
             if old is not None:
                 removed += old, old.kill()
-                self._lighten(old)
                 # First: a change that is cut in two must not leave in lru what is in index no more. Not pop(): it counts.
                 try:  # noqa: SIM105 - as in kill()
                     del lru[key]
@@ -124,7 +123,7 @@ class Store(Generic[Kept]):
                     pass
             index[key] = entry
             if self.max_bytes is not None:
-                self.bytes += entry.size
+                self.bytes += entry.size - (0 if old is None else old.size)
             if len(index) > capacity or self.bytes > self._limit:
                 self._evict(capacity, entry, removed)
             if self._policy:
