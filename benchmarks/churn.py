@@ -53,9 +53,7 @@ def main() -> int:
         if number % (fills // SAMPLES) == fills // SAMPLES - 1:
             samples.append(resident())
             stats = caches["bytes"].stats()
-            print(
-                f"{number + 1:10,} reads {samples[-1] - before:12,} bytes resident {stats.bytes:12,} estimated", flush=True
-            )
+            print(f"{number + 1:10,} reads {samples[-1] - before:12,} resident {stats.bytes:12,} estimated", flush=True)
     return int(samples[-1] - before > 1.05 * (samples[SAMPLES // 2 - 1] - before))
 
 

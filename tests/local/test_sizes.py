@@ -150,7 +150,7 @@ class CutOff(Exception):
     """What a signal handler raises amid a change."""
 
 
-@pytest.mark.parametrize("step", ["_lighten", "_unlink", "_evict"])
+@pytest.mark.parametrize("step", ["_unlink", "_evict"])
 def test_the_bytes_are_right_again_after_a_change_that_was_cut_in_two(make_lru, monkeypatch, step):
     """Else each such exception would take away from what may be kept."""
     cache = make_lru(OPTIONS={"MAX_ENTRIES": 3, "MAX_BYTES": 16_000})

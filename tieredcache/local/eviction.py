@@ -33,6 +33,7 @@ TRIES: Final = 8
 GHOSTS: Final = 4
 WAYS: Final = 4
 """Ghosts that share a place in the table: the oldest of them makes way."""
+BITS: Final = 0xFFFFFFFF
 
 
 class ReadAgain:
@@ -42,22 +43,28 @@ class ReadAgain:
         self.moved: int = 0
         self._placed = 0
         self._passed = 0  # the latest number that has been at the tail
+        self._room = 1  # entries that the table of ghosts is large enough for
         self._ghosts = array("I", bytes(4 * WAYS))
+        self._mask = 0  # makes of a hash the first of its places
 
     def place(self, key: Hashable, entry: Entry, *, again: bool) -> None:
         """``entry`` is about to be placed at the head. ``again``: in place of a copy."""
-        self._placed += 1
-        entry.placed = self._placed
-        bits = hash(key) & 0xFFFFFFFF
-        start = bits * WAYS % len(self._ghosts)
+        self._placed = entry.placed = self._placed + 1
+        bits = hash(key) & BITS
+        start = bits & self._mask
         entry.lives = LIVES if again or bits in self._ghosts[start : start + WAYS] else 0
 
     def last(self, lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry] | None:
-        """What is to go; ``None``: nothing is there. Others may have been moved to the head."""
+        """What is to go, ``None`` where nothing is there. Others may have been moved to the head."""
         item = lru.peek_last_item()
+        if item is not None and item[1].lives:
+            return self._without_lives(item, lru, now)
+        if item is not None and item[1].placed > self._passed:
+            self._passed = item[1].placed
+        return item
+
+    def _without_lives(self, item: tuple[Hashable, Entry], lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry]:
         for _ in range(TRIES):
-            if item is None:
-                break
             key, entry = item
             used = entry.placed < self._passed
             if not used:
@@ -65,18 +72,18 @@ class ReadAgain:
             if not entry.lives or entry.until < now:
                 break
             entry.lives = LIVES if used else entry.lives - 1
-            self._placed += 1
-            entry.placed = self._placed
+            self._placed = entry.placed = self._placed + 1
             lru[key]
             self.moved += 1
-            item = lru.peek_last_item()
+            item = lru.peek_last_item() or item
         return item
 
     def remember(self, key: Hashable, entries: int) -> None:
         """Its entry leaves; ``entries``: how many there are, by which the table is as large as it has to be."""
-        if len(self._ghosts) < GHOSTS * entries:
-            self._ghosts = array("I", bytes(4 << (GHOSTS * entries - 1).bit_length()))
-        ghosts, bits = self._ghosts, hash(key) & 0xFFFFFFFF
-        start = bits * WAYS % len(ghosts)
+        if entries > self._room:
+            size = 1 << (GHOSTS * entries - 1).bit_length()
+            self._ghosts, self._mask, self._room = array("I", bytes(4 * size)), size - WAYS, size // GHOSTS
+        ghosts, bits = self._ghosts, hash(key) & BITS
+        start = bits & self._mask
         ghosts[start + 1 : start + WAYS] = ghosts[start : start + WAYS - 1]
         ghosts[start] = bits

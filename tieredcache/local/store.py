@@ -158,7 +158,8 @@ class Store(Generic[Kept]):
             except KeyError:
                 pass  # an exception had cut its way in
             del self.index[key]
-            self._lighten(entry)
+            if self.max_bytes is not None:
+                self.bytes -= entry.size
             if self._policy:  # forgotten by a write, perhaps: a read that comes now is another read of it
                 self._policy.remember(key, len(self.index))
             self.sound = sound
@@ -181,26 +182,21 @@ class Store(Generic[Kept]):
 
     def _evict(self, capacity: int, entry: Any, removed: list[Any]) -> None:
         """Make room for ``entry``, which is in ``index``."""
-        index, lru, policy = self.index, self.lru, self._policy
-        while len(index) > capacity or self.bytes > self._limit:
-            last = policy.last(lru, entry.read_at) if policy else lru.peek_last_item()
-            if last is None:
-                break
+        index, policy = self.index, self._policy
+        while last := policy.last(self.lru, entry.read_at) if policy else self.lru.peek_last_item():
             if policy:
                 policy.remember(last[0], len(index))
             self._unlink(last, removed)
             self.evictions += 1
-
-    def _lighten(self, entry: Kept) -> None:
-        if self.max_bytes is not None:
-            self.bytes -= entry.size
+            if len(index) <= capacity and self.bytes <= self._limit:
+                break
 
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor
         # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
         del self.lru[item[0]]
-        if self.index.pop(item[0], None) is not None:
-            self._lighten(item[1])
+        if self.index.pop(item[0], None) is not None and self.max_bytes is not None:
+            self.bytes -= item[1].size
 
     def _repair(self) -> None:
         """Make what a change has left that was cut in two sound again."""
