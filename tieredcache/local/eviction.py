@@ -1,12 +1,12 @@
-"""Which entry goes when a local tier is full: what was read once goes before what was read again.
+"""Which entry goes when a local tier is full: what was read once goes before what is read again.
 
 Exact LRU fills itself with keys that are read once, and a scan takes out all that is read always. But a hit must cost no
 more than it does, so nothing is noted in it: it moves its entry to the head of lru-dict's list, and that is all that is
 known. Therefore:
 
-- A key that is filled again soon after it has left, or that has a copy still, is one that is read again: its entry has
-  ``LIVES`` lives. The keys that have left are remembered as 32 bits of their hash, ``GHOSTS`` for each entry. (The ghost
-  list of 2Q: Johnson and Shasha, VLDB 1994.)
+- A key that is filled again soon after it has left, or while it has a copy, is one that is read again: its entry gets
+  ``LIVES`` lives. The keys that have left are remembered as 32 bits of their hash, ``GHOSTS`` for each entry or up to twice
+  as many. (The ghost list of 2Q: Johnson and Shasha, VLDB 1994.)
 - An entry without lives goes when it reaches the tail, as under LRU. One with lives returns to the head: with one life
   less, or with all of them where it has been hit meanwhile. (The counters in the main queue of S3-FIFO: Yang and others,
   SOSP 2023, and of GCLOCK before it.) One past its deadline goes in any case.
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 
 LIVES: Final = 6
 TRIES: Final = 8
-"""Entries that one eviction looks at, at most: a bound on what it costs."""
+"""Entries that one eviction moves to the head, at most: a bound on what it costs."""
 GHOSTS: Final = 4
-WAYS: Final = 4
-"""Ghosts that share a place in the table: the oldest of them makes way."""
-BITS: Final = 0xFFFFFFFF
 
 
 class ReadAgain:
@@ -43,47 +40,57 @@ class ReadAgain:
         self.moved: int = 0
         self._placed = 0
         self._passed = 0  # the latest number that has been at the tail
-        self._room = 1  # entries that the table of ghosts is large enough for
-        self._ghosts = array("I", bytes(4 * WAYS))
-        self._mask = 0  # makes of a hash the first of its places
+        self._room = 0  # entries that the table of ghosts is large enough for
+        self._ghosts = array("I", (0, 0))  # in pairs, the later one first
+        self._mask = 0  # makes of a hash the place of its pair
 
-    def place(self, key: Hashable, entry: Entry, *, again: bool) -> None:
+    def place(self, entry: Entry, *, again: bool) -> None:
         """``entry`` is about to be placed at the head. ``again``: in place of a copy."""
         self._placed = entry.placed = self._placed + 1
-        bits = hash(key) & BITS
-        start = bits & self._mask
-        entry.lives = LIVES if again or bits in self._ghosts[start : start + WAYS] else 0
+        entry.lives = LIVES if again else 0
 
     def last(self, lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry] | None:
-        """What is to go, ``None`` where nothing is there. Others may have been moved to the head."""
+        """What is to go, which is remembered; ``None`` where nothing is there. Others may have been moved to the head."""
         item = lru.peek_last_item()
-        if item is not None and item[1].lives:
-            return self._without_lives(item, lru, now)
-        if item is not None and item[1].placed > self._passed:
-            self._passed = item[1].placed
-        return item
-
-    def _without_lives(self, item: tuple[Hashable, Entry], lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry]:
         for _ in range(TRIES):
+            if item is None:
+                break
             key, entry = item
             used = entry.placed < self._passed
             if not used:
                 self._passed = entry.placed
-            if not entry.lives or entry.until < now:
+            late = entry.until < now
+            if entry.lives and not late:
+                entry.lives = LIVES if used else entry.lives - 1
+            elif self.remember(key, len(lru)) and not late:
+                self._forget(key)
+                entry.lives = LIVES
+            else:
                 break
-            entry.lives = LIVES if used else entry.lives - 1
             self._placed = entry.placed = self._placed + 1
             lru[key]
             self.moved += 1
-            item = lru.peek_last_item() or item
+            item = lru.peek_last_item()
         return item
 
-    def remember(self, key: Hashable, entries: int) -> None:
-        """Its entry leaves; ``entries``: how many there are, by which the table is as large as it has to be."""
+    def remember(self, key: Hashable, entries: int) -> bool:
+        """Remember that ``key`` leaves; whether it had left before.
+
+        ``entries``: how many there are, by which the table is as large as it has to be.
+        """
         if entries > self._room:
-            size = 1 << (GHOSTS * entries - 1).bit_length()
-            self._ghosts, self._mask, self._room = array("I", bytes(4 * size)), size - WAYS, size // GHOSTS
-        ghosts, bits = self._ghosts, hash(key) & BITS
-        start = bits & self._mask
-        ghosts[start + 1 : start + WAYS] = ghosts[start : start + WAYS - 1]
-        ghosts[start] = bits
+            size = 1 << (GHOSTS * entries).bit_length()
+            self._ghosts, self._mask, self._room = array("I", bytes(4 * size)), size - 2, size // GHOSTS
+        ghosts, bits = self._ghosts, hash(key) & 0xFFFFFFFF
+        first = bits & self._mask
+        latest = ghosts[first]
+        if bits in (latest, ghosts[first + 1]):
+            return True
+        ghosts[first], ghosts[first + 1] = bits, latest
+        return False
+
+    def _forget(self, key: Hashable) -> None:
+        """``key`` stays: its lives are what is known of it."""
+        bits = hash(key) & 0xFFFFFFFF
+        first = bits & self._mask
+        self._ghosts[first + (self._ghosts[first] != bits)] = 0

@@ -127,7 +127,7 @@ class Store(Generic[Kept]):
             if len(index) > capacity or self.bytes > self._limit:
                 self._evict(capacity, entry, removed)
             if self._policy:
-                self._policy.place(key, entry, again=old is not None)
+                self._policy.place(entry, again=old is not None)
             lru[key] = entry
             self.sound = True
         finally:
@@ -184,8 +184,6 @@ class Store(Generic[Kept]):
         """Make room for ``entry``, which is in ``index``."""
         index, policy = self.index, self._policy
         while last := policy.last(self.lru, entry.read_at) if policy else self.lru.peek_last_item():
-            if policy:
-                policy.remember(last[0], len(index))
             self._unlink(last, removed)
             self.evictions += 1
             if len(index) <= capacity and self.bytes <= self._limit:
