@@ -103,7 +103,7 @@ class LRUCache(StoreKeys):
                 # In place: no reader finds the key missing. What it had is let go with the frame.
                 kept, old.kept, old.deadline = getattr(old, "kept", None), kept, self._deadline(timeout)
                 if size:
-                    self._store.resize(old, size, self._max_entries, removed)
+                    self._store.resize(old, size, removed)
                 self.inflight.overtake([own.key])
                 self.early.done(own.key)
             elif not own.forgotten:
@@ -157,7 +157,7 @@ class LRUCache(StoreKeys):
                 if not store.busy:
                     store.lru[local_key] = entry
                 if size:
-                    store.resize(entry, size, self._max_entries, removed)
+                    store.resize(entry, size, removed)
             else:
                 entry = store.entry()
                 entry.kept = value
@@ -223,7 +223,7 @@ class LRUCache(StoreKeys):
                     if not store.busy:  # amid a change the entry may not be there yet
                         store.lru[local_key] = entry
                     if size:
-                        store.resize(entry, size, self._max_entries, removed)
+                        store.resize(entry, size, removed)
                     store.inflight.overtake([local_key])
                     return new
 

@@ -170,7 +170,6 @@ class Entry(BareEntry):
     __slots__ = ("expires", "lives", "placed", "read_at", "refill_at", "trip", "unpack", "until")
 
     deadline: float
-    lives: int
     placed: int
 
     def __init__(
@@ -184,6 +183,7 @@ class Entry(BareEntry):
         self.read_at: float = read_at
         self.expires: float = expires  # when the remote entry expires: nothing is served past it, however stale
         self.trip: Trip | None = trip
+        self.lives: int = 0
 
     def publish(self, until: float) -> None:
         """Let the value be served until this time."""

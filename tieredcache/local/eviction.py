@@ -31,6 +31,7 @@ LIVES: Final = 6
 TRIES: Final = 8
 """Entries that one eviction moves to the head, at most: a bound on what it costs."""
 GHOSTS: Final = 4
+BITS: Final = 0xFFFFFFFF
 
 
 class ReadAgain:
@@ -38,7 +39,7 @@ class ReadAgain:
 
     def __init__(self) -> None:
         self.moved: int = 0
-        self._placed = 0
+        self._placed = 0  # the number of the entry that was placed at the head last
         self._passed = 0  # the latest number that has been at the tail
         self._room = 0  # entries that the table of ghosts is large enough for
         self._ghosts = array("I", (0, 0))  # in pairs, the later one first
@@ -47,11 +48,26 @@ class ReadAgain:
     def place(self, entry: Entry, *, again: bool) -> None:
         """``entry`` is about to be placed at the head. ``again``: in place of a copy."""
         self._placed = entry.placed = self._placed + 1
-        entry.lives = LIVES if again else 0
+        if again:
+            entry.lives = LIVES
 
-    def last(self, lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry] | None:
-        """What is to go, which is remembered; ``None`` where nothing is there. Others may have been moved to the head."""
+    def last(self, lru: LRU[Any, Entry], entry: Entry) -> tuple[Hashable, Entry] | None:
+        """What is to go and make room for ``entry``; ``None`` where nothing is there. Others may have moved to the head."""
         item = lru.peek_last_item()
+        # What _last does, without the calls, where a key goes that was read once: most do, and each is a fill.
+        if item is None or item[1].lives or len(lru) > self._room:
+            return self._last(item, lru, entry.read_at)
+        ghosts, bits = self._ghosts, hash(item[0]) & BITS
+        first = bits & self._mask
+        latest = ghosts[first]
+        if bits in (latest, ghosts[first + 1]):
+            return self._last(item, lru, entry.read_at)
+        ghosts[first], ghosts[first + 1] = bits, latest
+        placed = item[1].placed
+        self._passed = max(self._passed, placed)
+        return item
+
+    def _last(self, item: tuple[Hashable, Entry] | None, lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry] | None:
         for _ in range(TRIES):
             if item is None:
                 break
@@ -81,7 +97,7 @@ class ReadAgain:
         if entries > self._room:
             size = 1 << (GHOSTS * entries).bit_length()
             self._ghosts, self._mask, self._room = array("I", bytes(4 * size)), size - 2, size // GHOSTS
-        ghosts, bits = self._ghosts, hash(key) & 0xFFFFFFFF
+        ghosts, bits = self._ghosts, hash(key) & BITS
         first = bits & self._mask
         latest = ghosts[first]
         if bits in (latest, ghosts[first + 1]):
@@ -91,6 +107,6 @@ class ReadAgain:
 
     def _forget(self, key: Hashable) -> None:
         """``key`` stays: its lives are what is known of it."""
-        bits = hash(key) & 0xFFFFFFFF
+        bits = hash(key) & BITS
         first = bits & self._mask
         self._ghosts[first + (self._ghosts[first] != bits)] = 0

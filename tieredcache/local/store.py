@@ -107,7 +107,7 @@ class Store(Generic[Kept]):
         """Make ``entry`` the most recently used one, evict beyond ``capacity``; ``False`` amid another change (rule 3)."""
         if self.busy:
             return False
-        index, lru = self.index, self.lru
+        index, lru, policy = self.index, self.lru, self._policy
         try:
             self.busy = True
             if not self.sound:
@@ -124,23 +124,29 @@ class Store(Generic[Kept]):
             index[key] = entry
             if self.max_bytes is not None:
                 self.bytes += entry.size - (0 if old is None else old.size)
-            if len(index) > capacity or self.bytes > self._limit:
-                self._evict(capacity, entry, removed)
-            if self._policy:
-                self._policy.place(entry, again=old is not None)
+            while len(index) > capacity or self.bytes > self._limit:
+                last = policy.last(lru, entry) if policy else lru.peek_last_item()
+                if last is None:
+                    break
+                self._unlink(last, removed)
+                self.evictions += 1
+            if policy:
+                policy.place(entry, again=old is not None)
             lru[key] = entry
             self.sound = True
         finally:
             self.busy = False
         return True
 
-    def resize(self, entry: Kept, size: int, capacity: int, removed: list[Any]) -> None:
-        """``entry``, the most recently used one, has another value, which takes ``size``."""
+    def resize(self, entry: Kept, size: int, removed: list[Any]) -> None:
+        """``entry``, the most recently used one, has another value, which takes ``size``; under exact LRU."""
         self.bytes, entry.size = self.bytes + size - entry.size, size
         if self.bytes > self._limit and not self.busy:
             try:
                 self.busy, self.sound = True, False
-                self._evict(capacity, entry, removed)
+                while self.bytes > self._limit and (last := self.lru.peek_last_item()):
+                    self._unlink(last, removed)
+                    self.evictions += 1
                 self.sound = True
             finally:
                 self.busy = False
@@ -179,15 +185,6 @@ class Store(Generic[Kept]):
         finally:
             self.busy = False
             self._repair()
-
-    def _evict(self, capacity: int, entry: Any, removed: list[Any]) -> None:
-        """Make room for ``entry``, which is in ``index``."""
-        index, policy = self.index, self._policy
-        while last := policy.last(self.lru, entry.read_at) if policy else self.lru.peek_last_item():
-            self._unlink(last, removed)
-            self.evictions += 1
-            if len(index) <= capacity and self.bytes <= self._limit:
-                break
 
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor

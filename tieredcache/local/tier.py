@@ -232,18 +232,19 @@ class LocalTier(Store[Entry]):
 
     def _entry(self, read: Read, value: Any, ttl: float | None, trip: Trip | None) -> Entry | None:
         expires = FOREVER if ttl is None else read.started + ttl
+        size = 0
         try:
             kept = None if value is MISSING else value if read.shared else packed(value)
-            size = 0 if self.max_bytes is None else self.weigh(read.local_key, kept)
+            if self.max_bytes is not None and (size := self.weigh(read.local_key, kept)) < 0:
+                return None
         except Exception as error:
             if isinstance(error, (TimeoutError, *time_limits())):
                 raise
             return None  # whatever else the value's own code raises: the remote has answered, so it is returned and not kept
-        if size < 0:
-            return None
         unpack = absent if value is MISSING else unpickle if type(kept) is Pickled else None
         entry = Entry(kept, unpack, read.started, expires, trip)
-        entry.size = size
+        if size:
+            entry.size = size
         return entry
 
     def undecodable(self, read: Read, remote: str, error: BaseException | None) -> None:
