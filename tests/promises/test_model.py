@@ -194,7 +194,9 @@ class TieredMachine(RuleBasedStateMachine):
     @invariant()
     def the_store_is_sound(self):
         tier = self.cache._tier
-        assert len(tier.index) == len(tier.lru) <= 3
+        assert len(tier.index) == len(tier.lru) <= tier.options.max_entries
+        if tier.max_bytes:
+            assert tier.bytes == sum(entry.size for entry in tier.index.values()) <= tier.max_bytes
         assert not self.cache.inflight.under_way
 
 
