@@ -68,14 +68,14 @@ def test_hit_ratios_and_stale_shares_are_those_of_an_exact_lru(large, timeout):
 
 
 @pytest.mark.parametrize("entries", [100, 300, 1000, 3000])
-def test_rows_by_entries_are_those_of_an_exact_lru(large, entries):
-    """At the timeout that is recommended."""
+def test_rows_by_entries_are_those_of_an_exact_lru_or_better(large, entries):
+    """At the timeout that is recommended. The tier's own policy keeps more of what is read again."""
     shown, events = large
     row = next(row for row in shown["entries"] if row["max_entries"] == entries)
     hit_ratio, stale_share = expected(events, row["local_timeout"], entries)
-    assert row["without_prefetch"]["hit_ratio"] == pytest.approx(hit_ratio, abs=0.02)
+    assert hit_ratio - 0.02 < row["without_prefetch"]["hit_ratio"] < hit_ratio + 0.06
     assert row["without_prefetch"]["stale_share"] == pytest.approx(stale_share, rel=0.3)
-    assert shown["simulated"]["policy"] == "LRU"
+    assert shown["simulated"]["policy"] == "ghosts and lives"
 
 
 def outcome(*events, **options):
@@ -198,7 +198,7 @@ def test_a_large_trace_is_simulated_in_part(tmp_path, monkeypatch):
         assert part["timeouts"][2][name] == pytest.approx(whole["timeouts"][2][name], rel=0.15)
     assert "The tables were simulated on " in plan("--trace", path)[0]
     monkeypatch.setattr("tieredcache.plan.report.ROWS_EVENTS", 500)
-    assert report("--trace", path)["simulated"] == {"events": 500, "processes": 1, "policy": "LRU"}
+    assert report("--trace", path)["simulated"] == {"events": 500, "processes": 1, "policy": "ghosts and lives"}
 
 
 def test_the_settings_are_those_to_paste(small):

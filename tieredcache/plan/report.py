@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.config import EXCLUDED, TieredOptions
 from tieredcache.plan.events import READS
-from tieredcache.plan.simulate import simulate
+from tieredcache.plan.simulate import POLICY, simulate
 from tieredcache.plan.suspects import count as count_by
 from tieredcache.plan.suspects import suspects
 
@@ -67,7 +67,7 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
         "commands_per_second": trace.trips / trace.seconds,
         "round_trips_per_second": trace.trips / trace.seconds,
         "sizes_known": sum(key in trace.sizes for key in prefix_of) / len(prefix_of),
-        "simulated": {"events": sum(map(len, part.processes.values())), "processes": len(part.processes), "policy": "LRU"},
+        "simulated": {"events": sum(map(len, part.processes.values())), "processes": len(part.processes), "policy": POLICY},
         "recommended": {
             "LOCAL_TIMEOUT": timeout,
             "MAX_ENTRIES": number,

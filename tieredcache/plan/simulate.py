@@ -46,6 +46,8 @@ _tier: Final = _instance(live_tier)
 _prefetch: Final = _instance(live_prefetch)
 request_started.disconnect(_prefetch.begin_burst)  # no request of this process is one of a trace
 
+POLICY: Final = "ghosts and lives"
+"""What the tier evicts by: ``tieredcache.local.eviction``."""
 ENTRY: Final = 700
 """Bytes that an entry takes besides its key and its value: in the tier, its index, lru-dict and what prefetching knows."""
 UNKNOWN_SIZE: Final = 500
