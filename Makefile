@@ -11,7 +11,7 @@ HERE = PATH="$(abspath $(BIN)):$$PATH"
 # The package without its extras, as most type checkers find it; with the types of Django, which has none of its own.
 BARE = $(VENV)/bare
 
-.PHONY: demo serve test test-alone test-slow test-all lint docs hooks dist release-check bench staleness plan-check chaos read-your-writes stress moving destructors crash clean help
+.PHONY: demo serve test test-alone test-slow test-all lint docs hooks dist release-check bench staleness plan-check chaos read-your-writes stress moving destructors crash compose clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -109,6 +109,9 @@ $(READY)-bare: $(READY)-lint
 	@$(BIN)/uv venv --quiet --python $(BIN)/python $(BARE)
 	@$(BIN)/uv pip install --quiet --python $(BARE)/bin/python --editable . django-stubs
 	@touch $@
+
+compose: $(READY)-test  ## docker-compose.yml run by this machine's Docker, if it has one; two minutes, and the images the first time
+	$(BIN)/python -m tests.repository.compose
 
 clean:  ## remove the environment and what the tests left
 	rm -rf $(VENV) .nox .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

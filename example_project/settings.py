@@ -53,8 +53,11 @@ DATABASES = {
     }
 }
 USE_TZ = True
+TIME_ZONE = "UTC"  # as the servers log: Django sets that of the whole process
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-STATIC_URL = "static/"
+# Behind a proxy that takes it off, links stay under it.
+FORCE_SCRIPT_NAME = os.environ.get("DEMO_PREFIX")
+STATIC_URL = f"{FORCE_SCRIPT_NAME or ''}/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: nothing has to be collected
 
 # What the price list reads: "database", "remote" or "tiered".

@@ -1,6 +1,7 @@
 """Traffic for the demo: threads that ask for pages, and what they measured.
 
-``python -m example_project.traffic HOST PORT``: until it is stopped; ``--once``: one page, and whether it was answered.
+``python -m example_project.traffic HOST PORT``: a few pages a second until it is stopped, whatever comes of them.
+``--once``: one page for each of two visitors, and whether they were answered.
 """
 
 from __future__ import annotations
@@ -8,12 +9,17 @@ from __future__ import annotations
 import argparse
 import http.client
 import random
+import signal
 import statistics
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Final, NoReturn
 
 from example_project.servers import HOST
+
+PAUSE: Final = 0.2
+"""Seconds between two pages of a visitor, where nothing is measured: the machine has other things to do."""
 
 
 @dataclass
@@ -34,8 +40,20 @@ class Measured:
         return statistics.quantiles(self.pages, n=100)[percent - 1] * 1000
 
 
-def ask(port: int, pages: int, seconds: float, *, threads: int = 6, host: str = HOST) -> Measured:
-    """Ask for random pages for so many seconds, once at least; raises ``RuntimeError`` where one is not answered."""
+def ask(  # noqa: PLR0913 - most of them by name
+    port: int,
+    pages: int,
+    seconds: float,
+    *,
+    threads: int = 6,
+    host: str = HOST,
+    pause: float = 0,
+    under: tuple[str, ...] = ("/",),
+) -> Measured:
+    """Ask for random pages for so many seconds, once at least; raises ``RuntimeError`` where one is not answered.
+
+    ``pause``: seconds between two pages of a thread. ``under``: the paths that the threads find the pages under, by turns.
+    """
     measured = Measured()
     started = time.monotonic()
     end = started + seconds
@@ -48,7 +66,7 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6, host: str = 
                 begin = time.monotonic()
                 # Longer than gunicorn's own limit: its log then tells of the worker that it has ended.
                 connection = http.client.HTTPConnection(host, port, timeout=150)
-                connection.request("GET", f"/{draw.randrange(pages)}/")
+                connection.request("GET", f"{under[seed % len(under)]}{draw.randrange(pages)}/")
                 response = connection.getresponse()
                 response.read()
                 connection.close()
@@ -57,8 +75,9 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6, host: str = 
                     problems.append(f"a page answered {response.status}")
                 if worker := response.headers["X-Worker"]:
                     measured.workers[worker] = tuple(map(int, response.headers["X-Stats"].split()))
-                if time.monotonic() >= end:
+                if time.monotonic() + pause >= end:
                     return
+                time.sleep(pause)
         except OSError as error:
             problems.append(f"a page was not answered: {error!r}")
 
@@ -74,17 +93,31 @@ def ask(port: int, pages: int, seconds: float, *, threads: int = 6, host: str = 
     return measured
 
 
+def stop(*_: object) -> NoReturn:
+    """End now: as the first process of a container, Python would ignore the signal."""
+    raise SystemExit(0)
+
+
 def main() -> None:
-    """A little traffic, for ever."""
+    """A little traffic, until it is stopped."""
     parser = argparse.ArgumentParser(description="Asks the shop for pages.")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--once", action="store_true", help="one page of each of two visitors; fails where there is none")
+    parser.add_argument("--under", nargs="+", default=["/"], help="the paths that the shop is found under")
     arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    asked = {"threads": 2, "host": arguments.host, "under": tuple(arguments.under)}
     while True:
-        seconds = 0.0 if arguments.once else 10
-        measured = ask(arguments.port, 500, seconds, threads=2, host=arguments.host)
-        print(f"{measured.rate:.0f} pages/s, half of them within {measured.percentile(50):.0f} ms", flush=True)
+        try:
+            measured = ask(arguments.port, 500, 0 if arguments.once else 10, pause=PAUSE, **asked)
+            print(f"{measured.rate:.0f} pages/s, half of them within {measured.percentile(50):.0f} ms", flush=True)
+        except RuntimeError as problem:
+            if arguments.once:
+                raise
+            print(f"{problem}; going on", flush=True)
+            time.sleep(1)  # a server that refuses does so at once
         if arguments.once:
             return
 

@@ -94,12 +94,8 @@ def flag(name: str) -> bool:
 def _read(key: str, load: Callable[[], Any]) -> Any:
     if settings.DEMO_MODE == "database":
         return load()
-    cache = caches[alias()]
-    value = cache.get(key)
-    if value is None:
-        value = load()
-        cache.add(key, value)  # not set(): a newer one may be there by now
-    return value
+    # In an outage it does not wait for the server to be told what was loaded, as add() would for every cell.
+    return caches[alias()].get_or_set(key, load)
 
 
 def changed(sender: type[Any], instance: Any, **_: Any) -> None:

@@ -48,7 +48,7 @@ class CountPages:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Count it."""
         cells.choose()
-        if request.path.startswith("/tiers/"):
+        if request.path_info.startswith("/tiers/"):
             response: HttpResponse = self._get_response(request)
         else:
             before = trips()

@@ -270,6 +270,9 @@ def test_the_outage_button_leaves_the_shop_answering(url, browser):
         page.click("#outage")
         page.wait_for_function("document.getElementById('out').textContent.includes('is out')", timeout=60_000)
         end = time.monotonic() + 8
+        begin = time.monotonic()
+        assert len(rows(stranger.get("/417/"))) == 200  # which no worker has read
+        assert time.monotonic() - begin < 5
         while time.monotonic() < end:
             assert len(rows(stranger.get("/1/"))) == 200
         page.wait_for_function("document.getElementById('out').textContent.includes('answers')", timeout=60_000)

@@ -35,11 +35,12 @@ function layout(title, extra) {
 }
 
 const grid = () => getComputedStyle(document.querySelector(".chart")).borderTopColor;
-const short = worker => worker.split(":").pop();
+const pid = worker => worker.split(":").pop(), server = worker => worker.slice(0, worker.lastIndexOf(":"));
 const quiet = { displayModeBar: false, responsive: true, staticPlot: true };
 
 function draw(workers) {
-  const labels = workers.map(each => `worker ${short(each.worker)}`);
+  const one = new Set(workers.map(each => server(each.worker))).size === 1;  // else two may have the same number
+  const labels = workers.map(each => one ? `worker ${pid(each.worker)}` : each.worker);
   const colours = { hits: "#0b8f66", remote_hits: "#d98e04", misses: "#b3413b" };
   Plotly.react("reads", Object.keys(names).map(kind => ({
     type: "bar", orientation: "h", name: names[kind], y: labels,
@@ -56,7 +57,7 @@ function draw(workers) {
 
 async function poll() {
   let found;
-  try { found = await read("/tiers/data"); } catch { return; }
+  try { found = await read("data"); } catch { return; }
   const { now, workers } = found;
   if (found.change && (!change || found.change.at > change.at)) { change = found.change; served = {}; }
   for (const each of workers) {
@@ -88,34 +89,34 @@ async function poll() {
   draw(workers);
 }
 
-document.getElementById("change").addEventListener("click", async () => { change = await post("/tiers/change"); served = {}; });
+document.getElementById("change").addEventListener("click", async () => { change = await post("change"); served = {}; });
 let visiting = 0;
 document.getElementById("prefetch").addEventListener("click", async () => {
-  await post("/tiers/prefetch");
+  await post("prefetch");
   const me = ++visiting;
   for (let visits = 1; me === visiting && visits <= 120; visits += 1) {
-    await Promise.all([fetch(`/${visits % 5}/`), new Promise(done => setTimeout(done, 250))]);
+    await Promise.all([fetch(`../${visits % 5}/`), new Promise(done => setTimeout(done, 250))]);
     document.getElementById("visits").textContent = `${visits} visits to the shop.`;
   }
 });
 document.getElementById("mine").addEventListener("click", async () => {
   const own = document.getElementById("own");
   own.textContent = "reading …";
-  const { price } = await post("/tiers/change");
+  const { price } = await post("change");
   const count = async credentials => {
-    const reads = await Promise.all(Array.from({ length: 20 }, () => read("/tiers/mine", credentials)));
+    const reads = await Promise.all(Array.from({ length: 20 }, () => read("mine", credentials)));
     return reads.filter(each => each.price === price).length;
   };
   const [stranger, visitor] = [await count("omit"), await count("same-origin")];
   own.textContent = `a stranger saw the new price ${stranger} times of 20, the visitor ${visitor} times of 20`;
 });
 document.getElementById("outage")?.addEventListener("click", async () => {
-  const { seconds } = await post("/tiers/outage");
+  const { seconds } = await post("outage");
   const end = Date.now() + seconds * 1000;
   let visits = 0, answered = 0;
   while (Date.now() < end) {  // without visitors no worker would find out
     visits += 1;
-    answered += (await fetch("/1/")).ok;
+    answered += (await fetch("../1/")).ok;
     document.getElementById("sold").textContent = `${answered} of ${visits} visits to the shop answered meanwhile.`;
   }
 });
