@@ -1,10 +1,16 @@
-"""Real workers, scraped by way of prometheus_client's multi-process mode: the sum over all of them is what was done."""
+"""Real workers, scraped by way of prometheus_client's multi-process mode: the sum over all of them is what was done.
+
+And scraped by a real Prometheus, for docs/operate: what it is asked by the dashboard has answers.
+"""
 
 import contextlib
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
+import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +20,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import servers
+from tests.support.programs import need
 from tests.support.requests import ask
 
 pytestmark = pytest.mark.slow
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "metrics.md").read_text()
+OPERATE = ROOT / "docs" / "operate"
 CONFIG = re.search(r"```python\n(# gunicorn.conf.py\nfrom prometheus_client.*?)```", PAGE, re.DOTALL)[1]
 REQUESTS = 120
 FOUND = "tieredcache_remote_hits_total + tieredcache_hits_total"
@@ -141,3 +150,58 @@ def test_a_worker_that_ends_leaves_its_counts_and_takes_its_entries(valkey_url, 
         _, again = work(port, "work")
         after = {**counted(asked + again), "tieredcache_entries": gone["tieredcache_entries", "default"] + again}
         assert of("default", eventually(port, lambda found: of("default", found, after) == after), after) == after
+
+
+# --- docs/operate ---
+
+
+def queries():
+    """Those of the dashboard, as Grafana asks them where every alias is chosen, by their panels."""
+    panels = json.loads((OPERATE / "grafana.json").read_text())["panels"]
+    for panel in panels:
+        for target in panel["targets"]:
+            query = target["expr"].replace("$alias", ".+").replace("$__rate_interval", "5s")
+            yield f"{panel['title']} {target['refId']}", query.replace("[2m]", "[5s]")
+
+
+@contextlib.contextmanager
+def prometheus(scraped, folder):
+    """Ask a Prometheus that scrapes that port: a function of a query, which returns its value for each alias."""
+    port = servers.free_port()
+    job = {"job_name": "site", "metrics_path": "/metrics/", "static_configs": [{"targets": [f"{servers.HOST}:{scraped}"]}]}
+    config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [job]}
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # which is YAML
+    command = [need("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    command += [f"--web.listen-address={servers.HOST}:{port}"]
+
+    def answers(query):
+        found = json.loads(ask(port, "GET", f"/api/v1/query?query={urllib.parse.quote(query)}")[0])
+        return {each["metric"].get("alias"): float(each["value"][1]) for each in found["data"]["result"]}
+
+    with servers.running(command, port, seconds=30):
+        yield answers
+
+
+def test_every_query_of_the_dashboard_is_answered(valkey_url, tmp_path):
+    """By a Prometheus that scrapes a site at work, for each alias; and the hit ratio is that of the site: 3 of 5 reads."""
+    asked = dict(queries())
+    found = {}
+    with site("gunicorn", valkey_url, tmp_path) as port, prometheus(port, tmp_path) as answers:
+        end = monotonic() + 60
+        while not all(each.keys() >= {"default", "local"} for each in found.values()) or not found:
+            assert monotonic() < end, found
+            work(port, "work")
+            found = {panel: answers(query) for panel, query in asked.items()}
+    assert len(found) > 8
+    assert found["Hit ratio A"] == {"default": pytest.approx(0.6, abs=0.05), "local": 0}
+    assert found["Outage A"]["default"] == found["Remote errors A"]["default"] == 0
+    assert 0 < found["Entries against MAX_ENTRIES A"]["default"] < 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check", "rules", OPERATE / "alerts.yml"), ("test", "rules", Path(__file__).with_name("alerts.yml"))]
+)
+def test_the_alerts_are_rules_that_tell_what_they_should(arguments):
+    """By Prometheus' own tool: each fires where it is wanted, and all are silent where the site is well."""
+    done = subprocess.run([need("promtool"), *arguments], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
