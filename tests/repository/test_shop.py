@@ -220,6 +220,18 @@ def test_it_looks_as_it_should(url, browser, path, look, tmp_path):
         assert picture.stat().st_size > 10_000
 
 
+def test_workers_of_two_servers_are_told_apart(url, browser):
+    """Where they have the same process id, as in containers they do."""
+    found = json.loads(Visitor(url).get("/tiers/data"))
+    found["workers"] = [{**found["workers"][0], "worker": name} for name in ("web1:7", "web2:7")]
+    with opened(browser, url + "/") as page:
+        page.route("**/tiers/data", lambda route: route.fulfill(json=found))
+        page.goto(url + "/tiers/")
+        page.wait_for_selector("#reads .ytick text", state="attached")
+        labels = page.eval_on_selector_all("#reads .ytick text", "found => found.map(each => each.textContent)")
+    assert sorted(labels) == ["web1:7", "web2:7"]
+
+
 def test_with_the_keyboard_alone(url, browser):
     """Every button can be reached, and shows that it has been; the first stop skips to the content."""
     with opened(browser, url + "/tiers/") as page:
