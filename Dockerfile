@@ -5,7 +5,7 @@ WORKDIR /shop
 RUN pip install --no-cache-dir "pip>=25.1"
 # What it needs comes before its code, so that an edit installs nothing again: the code is imported from here.
 COPY pyproject.toml README.md LICENSE ./
-RUN mkdir tieredcache && pip install --no-cache-dir --editable . --group demo --group asgi
+RUN mkdir tieredcache && touch tieredcache/__init__.py && pip install --no-cache-dir --editable . --group demo --group asgi
 COPY tieredcache tieredcache
 COPY example_project example_project
 RUN python -m compileall -q tieredcache example_project
