@@ -185,6 +185,7 @@ def main():
         finally:
             shop.compose("down", "--volumes", check=False)
             docker("image", "rm", "--force", shop.image, check=False)
+            docker("image", "prune", "--force", "--filter", f"label=com.docker.compose.project={NAME}", check=False)
     return failed
 
 
