@@ -56,7 +56,8 @@ class Shop:
 
     def compose(self, *arguments, check=True):
         os.environ["PORT"] = str(self.port)
-        return docker("compose", "--project-name", NAME, "--file", str(self.file), *arguments, check=check)
+        own = ("--progress", "quiet", "--project-name", NAME, "--file", str(self.file))
+        return docker("compose", *own, *arguments, check=check)
 
     def ids(self):
         return sorted(self.compose("ps", "--all", "--quiet").split())
