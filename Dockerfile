@@ -13,6 +13,7 @@ RUN python -m compileall -q tieredcache example_project
 USER 10001
 ENV DJANGO_SETTINGS_MODULE=example_project.settings PYTHONUNBUFFERED=1
 EXPOSE 8000
+# A page that reads next to nothing: the visitors' own do not wait for it.
 HEALTHCHECK --interval=5s --timeout=3s --retries=12 --start-period=60s --start-interval=500ms \
-    CMD ["python", "-m", "example_project.traffic", "127.0.0.1", "8000", "--once"]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/basket/')"]
 CMD ["python", "-m", "gunicorn", "example_project.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2"]

@@ -1,7 +1,6 @@
 """Traffic for the demo: threads that ask for pages, and what they measured.
 
 ``python -m example_project.traffic HOST PORT``: a few pages a second until it is stopped, whatever comes of them.
-``--once``: one page for each of two visitors, and whether they were answered.
 """
 
 from __future__ import annotations
@@ -103,23 +102,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Asks the shop for pages.")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
-    parser.add_argument("--once", action="store_true", help="one page of each of two visitors; fails where there is none")
     parser.add_argument("--under", nargs="+", default=["/"], help="the paths that the shop is found under")
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    asked = {"threads": 2, "host": arguments.host, "under": tuple(arguments.under)}
+    under = tuple(arguments.under)
     while True:
         try:
-            measured = ask(arguments.port, 500, 0 if arguments.once else 10, pause=PAUSE, **asked)
+            measured = ask(arguments.port, 500, 10, threads=2, host=arguments.host, pause=PAUSE, under=under)
             print(f"{measured.rate:.0f} pages/s, half of them within {measured.percentile(50):.0f} ms", flush=True)
         except RuntimeError as problem:
-            if arguments.once:
-                raise
             print(f"{problem}; going on", flush=True)
             time.sleep(1)  # a server that refuses does so at once
-        if arguments.once:
-            return
 
 
 if __name__ == "__main__":
