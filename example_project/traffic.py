@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 from example_project.servers import HOST
 
-PAUSE: Final = 0.2
+PAUSE: Final = 0.5
 """Seconds between two pages of a visitor, where nothing is measured: the machine has other things to do."""
 
 
