@@ -18,8 +18,8 @@ from tieredcache.remote import prefetch
 
 PAGE = [f"key:{number}" for number in range(8)]
 READERS = 4
-TIME_OUT = 0.5  # seconds
-CHANCE = 0.3  # seconds that a busy machine may add
+TIME_OUT = 1  # seconds
+CHANCE = 0.9  # seconds that a busy machine may add, less than a third time-out
 ONE_ATTEMPT = {"retry": Retry(NoBackoff(), 0)}
 
 
