@@ -38,7 +38,7 @@ test-slow: $(READY)-test  ## the rest of the suite: whole sites, other packages'
 test-all: $(READY)-matrix dist  ## the suite on the built wheel, on every Python, Django and django-redis (ARGS="--list" names the cells)
 	$(BIN)/nox $(ARGS)
 
-lint: $(READY)-lint $(READY)-bare  ## ruff, mypy --strict, pyright, completeness of types, the workflow's schema
+lint: $(READY)-lint $(READY)-bare  ## ruff, mypy --strict, pyright, completeness of types, the schemas of .github and .readthedocs.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,6 +46,7 @@ lint: $(READY)-lint $(READY)-bare  ## ruff, mypy --strict, pyright, completeness
 	$(HERE) pyright --verifytypes tieredcache --ignoreexternal
 	PATH="$(abspath $(BARE)/bin):$$PATH" $(BIN)/pyright --verifytypes tieredcache --ignoreexternal
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
 
 hooks: $(READY)-lint  ## ruff and the rest before each commit, from now on
 	$(BIN)/pre-commit install

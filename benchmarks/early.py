@@ -2,7 +2,7 @@
 
 First by simulation: the package's own rule, half a minute. Then by workers: 16 processes of two threads that ask for one key
 of a real Valkey, 50 times a second each, whose computation takes half a second and whose TTL is 20 s; eight minutes, or four
-with ``--short``. With ``--save``, the figures and a picture go to ``docs/stampedes.md``.
+with ``--short``. With ``--save``, the figures and a picture go to ``docs/prefetch.md``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from tests.support import servers
 from tieredcache.clock import clock
 from tieredcache.local.early import Early
 
-PAGE = Path(__file__).parents[1] / "docs" / "stampedes.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "prefetch.md"
 MARKS = {name: f"<!-- {name}: python -m benchmarks.early --save -->" for name in ("simulated", "measured")}
 END = "<!-- end of figures -->"
 PROCESSES, RATE, DURATION, TTL = 16, 50, 0.5, 20.0
@@ -259,7 +260,7 @@ def draw(results: list[dict[str, Any]]) -> None:
     panels[0].set_ylabel("worker", fontsize=8)
     panels[0].legend(fontsize=8, frameon=False, loc="upper left")
     figure.tight_layout()
-    figure.savefig(PAGE.with_suffix(".svg"), metadata={"Date": None}, facecolor="white")
+    figure.savefig(DOCS / "stampedes.svg", metadata={"Date": None}, facecolor="white")
 
 
 def main() -> int:

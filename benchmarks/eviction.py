@@ -1,4 +1,4 @@
-"""The hit ratios of ``docs/sizing.md``, by trace and by bytes: ``python -m benchmarks.eviction``, five minutes.
+"""The hit ratios of ``docs/performance.md``, by trace and by bytes: ``python -m benchmarks.eviction``, five minutes.
 
 Each read is a ``cache.get``: of a ``TieredCache`` over a remote that costs nothing; of an ``LRUCache``, which is exact LRU,
 and of moka's TinyLFU, both with a ``set`` after each miss. The keys are drawn from the same seed each time. Python's hashes

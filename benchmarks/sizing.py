@@ -1,4 +1,4 @@
-"""The picture and the tables of ``docs/sizing.md``: ``python -m benchmarks.sizing``, half a minute.
+"""The picture and the tables of ``docs/performance.md``: ``python -m benchmarks.sizing``, half a minute.
 
 Lines and tables are computed; dots are runs of the package over a remote that costs nothing, with a clock that is moved.
 With ``--check``, exits with 1 where the page says something else.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = DOCS / "sizing.md"
+PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- figures: python -m benchmarks.sizing -->", "<!-- end of figures -->"
 KEYS = 10_000
 EXPONENTS = (0.7, 0.9, 1.1)
@@ -109,7 +109,7 @@ def bytes_of_an_entry() -> int:
 
 
 def figures() -> str:
-    """What stands between the page's markers."""
+    """What stands between its markers on the page."""
     timeouts = table(
         ["reads of the key a second, by one worker", *(f"`LOCAL_TIMEOUT` {timeout}" for timeout in TIMEOUTS)],
         [[f"{rate:g}", *(f"{hits_by_timeout(rate, timeout):.1%}" for timeout in TIMEOUTS)] for rate in RATES],
@@ -124,7 +124,7 @@ def figures() -> str:
     )
     memory = (
         f"An entry of the local tier takes {bytes_of_an_entry()} bytes besides its key and its value "
-        f"([measured](performance.md#figures), on the Python where it takes most)."
+        f"([measured](#figures), on the Python where it takes most)."
     )
     return "\n\n".join([BEGIN, timeouts, capacities, memory, END])
 

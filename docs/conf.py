@@ -6,6 +6,7 @@ front page lists, under its own headings.
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -56,7 +57,7 @@ def navigation(page: str, names: set[str]) -> str:
         title, _, text = section.partition("\n")
         sections[title] = re.findall(r"^- \[[^\]]+\]\(([\w/-]+)\.md\)", text, flags=re.MULTILINE)
     listed = {name for names in sections.values() for name in names}
-    sections["More"] = sorted(name for name in names - listed - {"index"} if "/" not in name or name.endswith("/index"))
+    sections["More"] = sorted(names - listed - {"index"})
     return "\n\n".join(contents(f":caption: {title}", *found) for title, found in sections.items() if found)
 
 
@@ -65,13 +66,21 @@ def contents(*lines: str) -> str:
     return "\n".join(["```{toctree}", ":hidden:", *lines, "```"])
 
 
+def map_of_modules() -> str:
+    """A table of all modules: a link to the source of each, and what the first line of its docstring says."""
+    rows = ["| module | what it is for |", "|---|---|"]
+    for path in sorted((ROOT / "tieredcache").rglob("*.py")):
+        if text := ast.get_docstring(ast.parse(path.read_text())):
+            name = path.relative_to(ROOT).as_posix()
+            rows.append(f"| [`{name.partition('/')[2]}`](../{name}) | {text.splitlines()[0].replace('``', '`')} |")
+    return "\n".join(rows)
+
+
 def read_source(app: Sphinx, name: str, source: list[str]) -> None:
-    """Append the navigation to the front page, and that of a folder to its own; lead links to the changelog to its copy."""
-    source[0] = source[0].replace("](../CHANGELOG.md)", "](changelog.md)")
+    """Append the navigation to the front page; fill in the map of modules; lead links to the changelog to its copy."""
+    source[0] = source[0].replace("](../CHANGELOG.md)", "](changelog.md)").replace("<!-- modules -->", map_of_modules())
     if name == "index":
         source[0] += f"\n\n{navigation(source[0], app.env.found_docs)}\n"
-    elif name.endswith("/index"):
-        source[0] += f"\n\n{contents(':glob:', '', '*')}\n"
 
 
 def show_modules(app: Sphinx, doctree: nodes.document) -> None:

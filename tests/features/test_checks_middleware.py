@@ -104,7 +104,7 @@ def test_pages_that_no_local_tier_keeps(caches_, alias):
 
 @pytest.mark.parametrize(("options", "kept"), [({}, 2), ({"LOCAL_TIMEOUTS": {"views.decorators.cache.": 0}}, 0)])
 def test_what_a_page_costs(options, kept):
-    """Two entries, as docs/checks.md says, and none where the prefix is excluded."""
+    """Two entries, as docs/sessions.md says, and none where the prefix is excluded."""
     with override_settings(CACHES=aliases(**options), MIDDLEWARE=[OURS, BOTH], ROOT_URLCONF=f"{__name__}"):
         cache = caches["default"]
         cache.clear()

@@ -26,7 +26,7 @@ from tieredcache import Stats
 from tieredcache.metrics import figures, opentelemetry, prometheus
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "metrics.md").read_text()
+PAGE = (ROOT / "docs" / "operate.md").read_text()
 FIELDS = [field.name for field in dataclasses.fields(Stats)]
 COUNTERS = [field for field in FIELDS if field not in {"entries", "max_entries", "bytes", "max_bytes"}]
 

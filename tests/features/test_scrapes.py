@@ -26,7 +26,7 @@ from tests.support.requests import ask
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "metrics.md").read_text()
+PAGE = (ROOT / "docs" / "operate.md").read_text()
 OPERATE = ROOT / "docs" / "operate"
 CONFIG = re.search(r"```python\n(# gunicorn.conf.py\nfrom prometheus_client.*?)```", PAGE, re.DOTALL)[1]
 REQUESTS = 120

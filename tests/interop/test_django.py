@@ -1,14 +1,13 @@
-"""Django's own cache tests over both backends; docs/compatibility.md lists what is left out."""
+"""Django's own cache tests over both backends; left_out.py lists what is left out."""
 
 import os
-import re
-from pathlib import Path
 from unittest import mock
 
 import pytest
 from django.core.cache import caches
 from django.test import TestCase, override_settings
 
+from tests.interop.left_out import LEFT_OUT
 from tests.support.caches import LRU, TIERED
 from tests.support.sources import add_django_tests_to_path
 from tieredcache.backends import TieredCache
@@ -20,10 +19,6 @@ if not add_django_tests_to_path():
 
 from cache import tests as django_tests
 
-PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
-ROW = re.compile(r"^\| `(?P<test>test_\w+)` \| (?P<over>[^|]+) \| (?P<why>[^|]+) \|$", re.MULTILINE)
-LEFT_OUT = [(row["test"], row["over"].strip()) for row in ROW.finditer(PAGE.read_text())]
-
 pytestmark = [
     pytest.mark.slow,  # they sleep
     # Keys that Memcached would refuse, and what django-redis leaves open.
@@ -33,11 +28,12 @@ pytestmark = [
 
 
 def without_left_out(case):
-    """``case`` without the tests that the page leaves out over its remote."""
-    for test, over in LEFT_OUT:
+    """``case`` without the tests that left_out.py names over its remote."""
+    for over, _, tests in LEFT_OUT:
         if over in (case.over, "LRUCache" if case.over.startswith("LRUCache") else "all tiered"):
-            assert hasattr(case, test), f"{PAGE.name} leaves out {test}, which Django does not have"
-            setattr(case, test, None)
+            for test in tests:
+                assert hasattr(case, test), f"left_out.py names {test}, which Django does not have"
+                setattr(case, test, None)
     return case
 
 

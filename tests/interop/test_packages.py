@@ -1,4 +1,4 @@
-"""The test suites of packages that live on Django's cache, as they are and over tiers; docs/compatibility.md lists them."""
+"""The test suites of packages that live on Django's cache, as they are and over tiers; docs/testing.md lists them."""
 
 import contextlib
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.deviations import DEVIATIONS
 from tests.interop.packages import PACKAGES, run
 from tests.support import servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.packages]
 
-PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
+PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 RUN = re.compile(r"^\| `(?P<package>[\w-]+)` (?P<version>[\d.]+) \| [^|]+ \| (?P<tests>\d+) \|", re.MULTILINE)
-DEVIATION = re.compile(r"^\| `(?P<test>\S+::\S+)` \| (?P<package>[\w-]+) \| (?P<why>[^|]+) \|$", re.MULTILINE)
 # Own: the caches that the suite is made for. Defaults: the first thing that a site tries. Hard: whatever makes a difference.
 SETTINGS = {
     "own": None,
@@ -52,7 +52,7 @@ def reports(package, tmp_path_factory):
 
 
 def deviations(package):
-    return {row["test"] for row in DEVIATION.finditer(PAGE.read_text()) if row["package"] == package.name}
+    return {test for name, _, tests in DEVIATIONS if name == package.name for test in tests}
 
 
 def test_the_suite_passes_as_it_is(reports):
@@ -63,7 +63,7 @@ def test_the_suite_passes_as_it_is(reports):
 
 @pytest.mark.parametrize("settings", ["defaults", "hard"])
 def test_the_suite_passes_over_tiers(package, reports, settings):
-    """But for the tests that the page explains, each of which does fail: the list is exact."""
+    """But for the tests in deviations.py, each of which does fail: the list is exact."""
     report = reports[settings]
     assert set(report.reasons) == deviations(package), report.reasons
     passed = reports["own"].with_outcome("passed")
@@ -85,7 +85,7 @@ def test_the_page_names_what_is_run():
     """The packages, their versions, and no deviation of another package."""
     text = PAGE.read_text()
     assert {(row["package"], row["version"]) for row in RUN.finditer(text)} == {(p.name, p.version) for p in PACKAGES}
-    assert {row["package"] for row in DEVIATION.finditer(text)} <= {p.name for p in PACKAGES}
+    assert {name for name, _, _ in DEVIATIONS} <= {p.name for p in PACKAGES}
 
 
 def test_the_page_counts_the_tests(package, reports):

@@ -135,7 +135,8 @@ def test_the_workflow_runs_every_python_that_is_claimed():
 def test_every_promise_is_led_to_its_tests():
     """By CONTRIBUTING.md, in the order of the page."""
     rows = re.findall(r"^\| ([A-Z][^|`]+) \| (`tests/.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-    promises = re.findall(r"^## (.+)$", (ROOT / "docs/promises.md").read_text(), re.MULTILINE)
+    section = (ROOT / "docs/staleness.md").read_text().partition("\n## Promises\n")[2]
+    promises = re.findall(r"^### (.+)$", section, re.MULTILINE)
     assert [promise for promise, _ in rows] == promises
     for _, tests in rows:
         for path in re.findall(r"`(.+?)`", tests):
@@ -360,7 +361,7 @@ def test_the_readme_of_an_index_leads_nowhere_that_is_not_there():
     for rule in PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
         text = re.sub(rule["pattern"], rule["replacement"], text)
     assert release.link_problems(text) == []
-    assert "The promises (docs/promises.md)" in text
+    assert "The promises (docs/staleness.md#promises)" in text
     assert "![" not in text
 
 

@@ -1,4 +1,4 @@
-"""What docs/sizing.md computes is what the package does."""
+"""What docs/performance.md computes is what the package does."""
 
 import pytest
 from django.core.cache import caches

@@ -1,6 +1,6 @@
 """When a value is computed early: before it expires, so that not every process finds it missing at the same moment.
 
-Each process decides by chance (``docs/stampedes.md``). It draws once for each value, which it knows by its expiry: a new one
+Each process decides by chance (``docs/prefetch.md``). It draws once for each value, which it knows by its expiry: a new one
 is due at ``expiry - duration * beta * Exp(1)``. A local copy ends then, if not before; if the process still finds the old
 value, it computes. A process that has never computed the value does not know the duration, and draws nothing.
 """

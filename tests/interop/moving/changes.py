@@ -1,7 +1,7 @@
-"""What the moving pages list as changes, exactly: before and after, the answers that the scene returns."""
+"""What the page on moving lists as changes, exactly: before and after, the answers that the scene returns."""
 
 CHANGES = {
-    "from-django-redis-After": {
+    "redis": {
         "a value that another worker replaces": (
             ["'old'", "'new'", "'new'", "'new'", "None"],
             ["'old'", "'old'", "'new'", "'new'", "None"],
@@ -11,7 +11,7 @@ CHANGES = {
         "`stats()`": (["AttributeError"], ["Stats"]),
         "a stored value that no longer decodes": (["UnpicklingError"], ["'default'"]),
     },
-    "from-fallthroughcache-After": {
+    "fallthrough": {
         "what writes return": (
             ["None", "None", "None", "None", "None", "None"],
             ["True", "None", "True", "False", "1", "None"],
@@ -48,8 +48,8 @@ CHANGES = {
         "a stored value that no longer decodes": (["UnpicklingError"], ["'default'"]),
         "sessions in the cache": (["apple plum", "apple plum"], ["apple pear plum", "apple pear plum"]),
     },
-    "from-locmemcache-After: shared by all workers": {
-        "an entry that another worker has made": (["'found'", "None"], ["'found'", "'found'"]),
+    "locmem": {
+        "an entry that another worker has stored": (["'found'", "None"], ["'found'", "'found'"]),
         "a value that another worker replaces": (
             ["'old'", "'old'", "'old'", "'old'", "None"],
             ["'old'", "'old'", "'new'", "'new'", "None"],
@@ -82,7 +82,7 @@ CHANGES = {
         "a restart, a deploy": (["None", "None"], ["'kept'", "'kept'"]),
         "`clear()`": (["None", "somebody else's"], ["None"]),
     },
-    "from-locmemcache-After: still one in each process": {
+    "locmem-own": {
         "keys with spaces, keys of more than 250 characters": (
             ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
             ["None", "None", "1"],
@@ -90,11 +90,11 @@ CHANGES = {
         "`stats()`": (["AttributeError"], ["Stats"]),
         "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"]),
     },
-    "from-lruobjectcache-After": {
+    "lruobject": {
         "`stats()`": (["AttributeError"], ["Stats"]),
         "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"]),
     },
-    "from-cachex-After: cachex' remote stays": {
+    "cachex": {
         "sessions in the cache": (["apple pear", "apple plum"], ["apple pear plum", "apple pear plum"]),
         "timeouts of parts of a second": (["1", "1", "None"], ["1", "None", "None"]),
         "`lock()`": (["NotSupportedError"], ["in turn, another at the same time: False"]),
@@ -102,7 +102,7 @@ CHANGES = {
         "`stats()`": (["AttributeError"], ["Stats"]),
         "a stored value that no longer decodes": (["SerializerError"], ["'default'"]),
     },
-    "from-cachex-After: without cachex": {
+    "cachex-redis": {
         "sessions in the cache": (["apple pear", "apple plum"], ["apple pear plum", "apple pear plum"]),
         "counters: `add()`, `incr()`, `decr()`": (
             ["1", "2", "3", "4", "5", "1", "3"],
@@ -137,7 +137,7 @@ ELSEWHERE = {
 
 # What each row of the tables of options means: an alias, settings for it, and whether they are accepted there.
 OPTIONS = {
-    "from-locmemcache-After: shared by all workers": {
+    "locmem": {
         "`LOCATION`": [
             ("remote", {"LOCATION": "redis://127.0.0.1:1/2"}, True),
             ("default", {"LOCATION": "catalogue"}, False),
@@ -154,7 +154,7 @@ OPTIONS = {
             ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
         ],
     },
-    "from-locmemcache-After: still one in each process": {
+    "locmem-own": {
         "`LOCATION`": [("default", {"LOCATION": "other"}, True)],
         "`TIMEOUT`": [("default", {"TIMEOUT": 0.5}, True), ("default", {"TIMEOUT": None}, True)],
         '`OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
@@ -165,7 +165,7 @@ OPTIONS = {
             ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
         ],
     },
-    "from-lruobjectcache-After": {
+    "lruobject": {
         "`LOCATION`": [("default", {"LOCATION": "other"}, True)],
         "`NAME`": [("default", {"NAME": "other"}, True)],
         "`TIMEOUT`": [("default", {"TIMEOUT": 0.5}, True), ("default", {"TIMEOUT": None}, True)],
@@ -177,7 +177,7 @@ OPTIONS = {
             ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
         ],
     },
-    "from-fallthroughcache-After": {
+    "fallthrough": {
         '`OPTIONS["cache_names"]`': [("default", {"OPTIONS": {"cache_names": ["local", "remote"]}}, False)],
         "the local alias's `TIMEOUT`": [("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True)],
         'the local alias\'s `OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
@@ -192,7 +192,7 @@ OPTIONS = {
             ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
         ],
     },
-    "from-cachex-After: cachex' remote stays": {
+    "cachex": {
         '`OPTIONS["tiers"]`': [("default", {"OPTIONS": {"tiers": ["local", "remote"]}}, False)],
         '`OPTIONS["l1_timeout"]`': [
             ("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True),
@@ -200,9 +200,14 @@ OPTIONS = {
         ],
         'the local alias\'s `OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
         "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
-        "`KEY_PREFIX`": [("remote", {"KEY_PREFIX": "p"}, True), ("default", {"KEY_PREFIX": "p"}, False)],
+        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
+            ("remote", {"KEY_PREFIX": "p"}, True),
+            ("default", {"KEY_PREFIX": "p"}, False),
+            ("default", {"VERSION": 2}, False),
+            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
+        ],
     },
-    "from-cachex-After: without cachex": {
+    "cachex-redis": {
         '`OPTIONS["tiers"]`': [("default", {"OPTIONS": {"tiers": ["local", "remote"]}}, False)],
         '`OPTIONS["l1_timeout"]`': [
             ("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True),
@@ -222,8 +227,8 @@ OPTIONS = {
             ("default", {"OPTIONS": {"COMPRESSOR": "zlib"}}, False),
         ],
     },
-    "from-django-redis-After": {
-        "`LOCATION`, `TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
+    "redis": {
+        "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
         "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
             ("remote", {"KEY_PREFIX": "p"}, True),
             ("default", {"KEY_PREFIX": "p"}, False),

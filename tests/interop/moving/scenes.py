@@ -21,7 +21,7 @@ def read_through(site):
     return [site.get("a", "/prices/tea/"), site.get("a", "/prices/tea/")]
 
 
-@scene("an entry that another worker has made")
+@scene("an entry that another worker has stored")
 def shared(site):
     site.ask("a", "set", "shared", "found")
     return [site.ask("a", "get", "shared"), site.ask("b", "get", "shared")]
