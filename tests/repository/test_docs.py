@@ -93,7 +93,7 @@ def test_what_is_said_to_be_refused_is(heading):
             number = int(limit) + (1 if side == "above" else -1)
             with pytest.raises(ImproperlyConfigured, match=f"{name}.*is .*{number}"):
                 parsed(heading, **{name: {"prefix": number} if name == "LOCAL_TIMEOUTS" else number})
-    assert limits == {"TieredCache": 12, "LRUCache": 4}[heading]
+    assert limits == {"TieredCache": 14, "LRUCache": 4}[heading]
 
 
 def test_every_option_says_when_to_change_it():

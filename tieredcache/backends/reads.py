@@ -10,6 +10,7 @@ from django.core.cache.backends.base import BaseCache
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.freshness import accepts
 from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN
+from tieredcache.local.sample import compare
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, is_remote_error, may_be_repeated, says_down
 from tieredcache.remote.reader import Undecodable
@@ -153,6 +154,8 @@ class RemoteReads(RemoteWrites):
             tier.misses += 1
         else:
             tier.remote_hits += 1
+        if tier.options.staleness_sample:
+            compare(tier, read, value)
         tier.keep(read, value, ttl)
         if (
             tier.prefetches

@@ -13,6 +13,7 @@ from tieredcache.clock import clock
 from tieredcache.freshness import accepts, accepts_once, demands
 from tieredcache.local.entries import MISSING, UNKNOWN
 from tieredcache.local.immutable import share_instances_of
+from tieredcache.local.sample import again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -99,24 +100,28 @@ class TieredCache(RemoteReads):
 
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists: where no local copy tells, the remote does, and no value is read or kept."""
-        read, value = self._look(key, version)
+        read, value = self._look(key, version, exists=True)
         if read is not None:
             value = self._fetch(read, exists=True)
         return value is not MISSING
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As ``has_key``."""
-        read, value = self._look(key, version)
+        read, value = self._look(key, version, exists=True)
         if read is not None:
             value = await self._afetch(read, exists=True)
         return value is not MISSING
 
-    def _look(self, key: Any, version: Any) -> tuple[Read | None, Any]:
+    def _look(self, key: Any, version: Any, *, exists: bool = False) -> tuple[Read | None, Any]:
         """What the local tier answers, or else the read that has to be made."""
         tier, local_key = self._tier, self.local_key(key, version)
         # Looked up first: what is not there costs serve() an exception.
         value = tier.serve(local_key, accepts) if local_key in tier.index else UNKNOWN
-        return (tier.begin(key, version, local_key), None) if value is UNKNOWN else (None, value)
+        if value is UNKNOWN:
+            return tier.begin(key, version, local_key), None
+        if tier.options.staleness_sample and not exists and (read := again(tier, key, version, local_key)):
+            return read, None
+        return None, value
 
     def get_many(self, keys: Iterable[Any], version: Any = None) -> dict[Any, Any]:
         """The values of those of ``keys`` that exist; one remote read for all that the local tier has not."""
@@ -186,6 +191,8 @@ class TieredCache(RemoteReads):
                     value = tier.serve(local_key, accepts)
                 if value is UNKNOWN:
                     reads[local_key] = tier.begin(key, version, local_key)
+                elif tier.options.staleness_sample and (read := again(tier, key, version, local_key)):
+                    reads[local_key], value = read, UNKNOWN
             plan.append((key, local_key, value))
         return plan, reads
 

@@ -41,6 +41,7 @@ class TieredOptions:
     stale_if_error: float = 0
     remote_errors: str = "raise"
     retry_after: float = 1
+    staleness_sample: float = 0
 
     @cached_property
     def timed_prefixes(self) -> tuple[str, ...]:
@@ -195,6 +196,7 @@ _TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
     "STALE_IF_ERROR": Number("seconds past the deadline"),
     "REMOTE_ERRORS": _remote_errors,
     "RETRY_AFTER": Number("seconds between attempts"),
+    "STALENESS_SAMPLE": Number("a share of the hits; 0: none is compared", high=1),
 }
 _LRU: Final[dict[str, Callable[[Any, str], Any]]] = {
     "MAX_ENTRIES": Number("entries", low=1, whole=True),

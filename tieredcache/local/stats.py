@@ -38,6 +38,12 @@ class Stats:
     """Of these, those that were read later."""
     refreshed_early: int = 0
     """Values that were computed before they expired."""
+    compared: int = 0
+    """Hits that were compared with the remote's answer: ``STALENESS_SAMPLE``. They count as reads of the remote."""
+    compared_stale: int = 0
+    """Of these, those of which it was another."""
+    oldest_stale_seconds: float = 0
+    """The most seconds since such a copy was read."""
     entries: int = 0
     """Local copies held now, those past their deadline included until they are met or evicted."""
     max_entries: int = 0

@@ -38,9 +38,12 @@ logger: logging.Logger = logging.getLogger("tieredcache")
 
 
 class Read:
-    """A read of the remote: what it is for, and what was so when it began. ``timeout``: seconds; ``0``: it is not kept."""
+    """A read of the remote: what it is for, and what was so when it began. ``timeout``: seconds; ``0``: it is not kept.
 
-    __slots__ = ("key", "local_key", "mark", "shared", "started", "timeout", "version")
+    ``copy``: of a hit that is compared, see ``sample``; set in tiers with a sample only.
+    """
+
+    __slots__ = ("copy", "key", "local_key", "mark", "shared", "started", "timeout", "version")
 
     key: Any
     version: Any
@@ -49,6 +52,7 @@ class Read:
     shared: bool
     mark: object
     started: float
+    copy: Entry | None
 
 
 class LocalTier(Store[Entry]):
@@ -68,6 +72,9 @@ class LocalTier(Store[Entry]):
         self.remote_errors: int = 0
         self.prefetched: int = 0
         self.prefetch_used: int = 0
+        self.compared: int = 0
+        self.compared_stale: int = 0
+        self.oldest_stale_seconds: float = 0
         super().__init__(options.max_entries, alone=False, max_bytes=options.max_bytes, policy=ReadAgain())
 
     def after_fork(self) -> None:
@@ -103,7 +110,7 @@ class LocalTier(Store[Entry]):
         trip, entry.trip = entry.trip, None
         if trip is not None:  # another thread may have been first
             self.prefetch_used += 1
-            entry.publish(entry.until)
+            entry.publish(entry.until, hidden=self.options.staleness_sample > 0)
             trip.proved(local_key, entry)
 
     def derived(self, local_key: Hashable, build: Callable[[Any], Any], accepts: Callable[[float], bool]) -> Any:
@@ -223,7 +230,7 @@ class LocalTier(Store[Entry]):
             elif not self.put(local_key, entry, options.max_entries, removed):
                 self.skipped += 1
             elif self.marks[hash(local_key) % MARKS] is read.mark:
-                entry.publish(started + timeout)
+                entry.publish(started + timeout, hidden=options.staleness_sample > 0)
             else:
                 removed.append(entry.kill())
                 self.discard(local_key, entry, removed)

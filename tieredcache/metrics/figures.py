@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 
 class Figure(NamedTuple):
-    """One of the figures. ``field``: its name in ``Stats``. ``opentelemetry``, ``unit``: its name and unit there."""
+    """One of the figures. ``field``: its name in ``Stats``. ``opentelemetry``, ``unit``: its name and unit there.
+
+    ``counter``: it only grows. ``sums``: that of several processes is the sum; else the largest.
+    """
 
     field: str
     opentelemetry: str
     unit: str
     text: str
     counter: bool = True
+    sums: bool = True
 
     @property
     def prometheus(self) -> str:
@@ -44,6 +48,16 @@ FIGURES: Final = (
     Figure("prefetched", "tieredcache.prefetched", "{answer}", "Remote answers that were brought along with another key."),
     Figure("prefetch_used", "tieredcache.prefetch.used", "{answer}", "Of these, those that were read later."),
     Figure("refreshed_early", "tieredcache.refreshed_early", "{value}", "Values that were computed before they expired."),
+    Figure("compared", "tieredcache.compared", "{read}", "Hits that were compared with the remote's answer."),
+    Figure("compared_stale", "tieredcache.compared.stale", "{read}", "Of these, those of which it was another."),
+    Figure(
+        "oldest_stale_seconds",
+        "tieredcache.compared.oldest",
+        "s",
+        "The most seconds since such a copy was read.",
+        counter=False,
+        sums=False,
+    ),
     Figure("entries", "tieredcache.entry.count", "{entry}", "Local copies held now.", counter=False),
     Figure("max_entries", "tieredcache.entry.limit", "{entry}", "The capacity.", counter=False),
     Figure("bytes", "tieredcache.memory.usage", "By", "What they take, estimated; 0 without a limit.", counter=False),

@@ -33,7 +33,9 @@ def register(provider: MeterProvider | None = None) -> None:
     """
     meter = get_meter("tieredcache", version("django-tieredcache"), provider)
     for figure in FIGURES:
-        make: Any = meter.create_observable_counter if figure.counter else meter.create_observable_up_down_counter
+        make: Any = meter.create_observable_up_down_counter if figure.sums else meter.create_observable_gauge
+        if figure.counter:
+            make = meter.create_observable_counter
         make(figure.opentelemetry, [functools.partial(_observe, figure.field)], figure.unit, figure.text)
 
 

@@ -45,7 +45,13 @@ class Figures:
         self._metrics: dict[str, Any] = {
             figure.field: Counter(figure.prometheus, figure.text, ["alias"], registry=None)
             if figure.counter  # the sum over all workers; else over the living ones: one that has ended holds no entries
-            else Gauge(figure.prometheus, figure.text, ["alias"], registry=None, multiprocess_mode="livesum")
+            else Gauge(
+                figure.prometheus,
+                figure.text,
+                ["alias"],
+                registry=None,
+                multiprocess_mode="livesum" if figure.sums else "livemax",
+            )
             for figure in FIGURES
         }
 
