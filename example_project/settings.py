@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -65,7 +66,7 @@ DEMO_MODE = os.environ.get("DEMO_MODE", "tiered")
 # Whether names of countries and currencies come from lookup tables there, and not from a key each as in the other modes.
 DEMO_TABLES = os.environ.get("DEMO_TABLES", "1") == "1"
 
-TIERED = {
+TIERED: dict[str, Any] = {
     "BACKEND": "tieredcache.backends.TieredCache",
     "LOCATION": "remote",
     "OPTIONS": {
