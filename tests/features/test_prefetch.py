@@ -418,7 +418,7 @@ def test_a_burst_longer_than_the_tier_does_not_push_itself_out(make_cache, clock
     cache.remote.set_many(dict.fromkeys(keys, 1), timeout=None)
     page(cache, keys)
     page(cache, keys)
-    assert cache.stats().prefetched <= 50
+    assert cache.stats().prefetched <= 75  # without a limit of a quarter of the tier it is 160 to 380
 
 
 @pytest.mark.parametrize(

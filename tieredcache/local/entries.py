@@ -185,10 +185,10 @@ class Entry(BareEntry):
         self.trip: Trip | None = trip
         self.lives: int = 0
 
-    def publish(self, until: float, *, hidden: bool = False) -> None:
-        """Let the value be served until this time. ``hidden``: not by the hit path."""
+    def publish(self, until: float) -> None:
+        """Let the value be served until this time."""
         self.until = until
-        if self.unpack is None and self.trip is None and not hidden:
+        if self.unpack is None and self.trip is None:
             self.deadline = until
 
     def answer(self, now: float, stale: float = 0) -> Any:

@@ -35,21 +35,19 @@ BITS: Final = 0xFFFFFFFF
 
 
 class ReadAgain:
-    """The policy of one store, under whose lock it is called. ``moved``: lookups in lru-dict that were no reads."""
+    """The policy of one store, under whose lock it is called. ``moved``: lookups in lru-dict that were no reads.
+
+    The store numbers each entry that it places at the head, by ``placed``, and gives one that takes the place of a copy
+    its ``LIVES``.
+    """
 
     def __init__(self) -> None:
         self.moved: int = 0
-        self._placed = 0  # the number of the entry that was placed at the head last
+        self.placed = 0  # the number of the entry that was placed at the head last
         self._passed = 0  # the latest number that has been at the tail
         self._room = 0  # entries that the table of ghosts is large enough for
         self._ghosts = array("I", (0, 0))  # in pairs, the later one first
         self._mask = 0  # makes of a hash the place of its pair
-
-    def place(self, entry: Entry, *, again: bool) -> None:
-        """``entry`` is about to be placed at the head. ``again``: in place of a copy."""
-        self._placed = entry.placed = self._placed + 1
-        if again:
-            entry.lives = LIVES
 
     def last(self, lru: LRU[Any, Entry], entry: Entry) -> tuple[Hashable, Entry] | None:
         """What is to go and make room for ``entry``; ``None`` where nothing is there. Others may have moved to the head."""
@@ -83,7 +81,7 @@ class ReadAgain:
                 entry.lives = LIVES
             else:
                 break
-            self._placed = entry.placed = self._placed + 1
+            self.placed = entry.placed = self.placed + 1
             lru[key]
             self.moved += 1
             item = lru.peek_last_item()

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from tieredcache.local.tier import LocalTier, Read
 
 
+def as_it_is(kept: Any) -> Any:
+    """The ``unpack`` of a shared value in such a tier."""
+    return kept
+
+
 def again(tier: LocalTier, key: Any, version: Any, local_key: Hashable) -> Read | None:
     """The read by which a hit is compared, if it is one of the sample."""
     if random.random() >= tier.options.staleness_sample:  # noqa: S311 - a sample, not a secret

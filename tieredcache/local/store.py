@@ -26,6 +26,7 @@ from lru import LRU
 
 from tieredcache.local.early import Early
 from tieredcache.local.entries import FOREVER, BareEntry
+from tieredcache.local.eviction import LIVES
 from tieredcache.local.inflight import Inflight
 from tieredcache.local.sizes import SHARE, size_of
 from tieredcache.local.stats import Stats
@@ -130,8 +131,10 @@ class Store(Generic[Kept]):
                     break
                 self._unlink(last, removed)
                 self.evictions += 1
-            if policy:
-                policy.place(entry, again=old is not None)
+            if policy:  # what a call would do, which is one for every fill
+                policy.placed = entry.placed = policy.placed + 1  # type: ignore[attr-defined]
+                if old is not None:
+                    entry.lives = LIVES  # type: ignore[attr-defined]
             lru[key] = entry
             self.sound = True
         finally:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, UNKNOWN, Entry, Pickled, absent, packed, time_limits, unpickle
 from tieredcache.local.eviction import ReadAgain
+from tieredcache.local.sample import as_it_is
 from tieredcache.local.sizes import TIER_ENTRY
 from tieredcache.local.store import Store
 
@@ -72,6 +73,8 @@ class LocalTier(Store[Entry]):
         self.remote_errors: int = 0
         self.prefetched: int = 0
         self.prefetch_used: int = 0
+        # Where hits are compared, the hit path serves none.
+        self._unpack_shared: Callable[[Any], Any] | None = as_it_is if options.staleness_sample else None
         self.compared: int = 0
         self.compared_stale: int = 0
         self.oldest_stale_seconds: float = 0
@@ -110,7 +113,7 @@ class LocalTier(Store[Entry]):
         trip, entry.trip = entry.trip, None
         if trip is not None:  # another thread may have been first
             self.prefetch_used += 1
-            entry.publish(entry.until, hidden=self.options.staleness_sample > 0)
+            entry.publish(entry.until)
             trip.proved(local_key, entry)
 
     def derived(self, local_key: Hashable, build: Callable[[Any], Any], accepts: Callable[[float], bool]) -> Any:
@@ -230,7 +233,7 @@ class LocalTier(Store[Entry]):
             elif not self.put(local_key, entry, options.max_entries, removed):
                 self.skipped += 1
             elif self.marks[hash(local_key) % MARKS] is read.mark:
-                entry.publish(started + timeout, hidden=options.staleness_sample > 0)
+                entry.publish(started + timeout)
             else:
                 removed.append(entry.kill())
                 self.discard(local_key, entry, removed)
@@ -248,7 +251,7 @@ class LocalTier(Store[Entry]):
             if isinstance(error, (TimeoutError, *time_limits())):
                 raise
             return None  # whatever else the value's own code raises: the remote has answered, so it is returned and not kept
-        unpack = absent if value is MISSING else unpickle if type(kept) is Pickled else None
+        unpack = absent if value is MISSING else unpickle if type(kept) is Pickled else self._unpack_shared
         entry = Entry(kept, unpack, read.started, expires, trip)
         if size:
             entry.size = size
