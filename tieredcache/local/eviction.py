@@ -43,7 +43,7 @@ class ReadAgain:
 
     def __init__(self) -> None:
         self.moved: int = 0
-        self.placed = 0  # the number of the entry that was placed at the head last
+        self.placed: int = 0  # the number of the entry that was placed at the head last
         self._passed = 0  # the latest number that has been at the tail
         self._room = 0  # entries that the table of ghosts is large enough for
         self._ghosts = array("I", (0, 0))  # in pairs, the later one first
