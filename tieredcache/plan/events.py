@@ -1,4 +1,4 @@
-"""The traffic of a cache as events: who did what to which key, and when. Values are never kept, only their sizes."""
+"""The traffic of a cache as events: which process did what to which key, and when. No values, only their sizes."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Recorder:
 
 
 def _seconds(rest: list[bytes], options: list[bytes]) -> float:
-    """In how many seconds a key expires that is set so; without a word on it, never. Points in time are not read."""
+    """In how many seconds a key expires that is set so; never, where it does not say. Points in time are not read."""
     unit, number = _UNITS.get(rest[0]), rest[1:2]
     for word, after in pairwise(options):
         if word in {b"EX", b"PX"}:

@@ -33,7 +33,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
 
 
 def notes(report: dict[str, Any]) -> list[str]:
-    """What the plan was made from, and what it does not know."""
+    """What the plan is based on, and what it does not know."""
     part, tiered = report["simulated"], report["tiered_alias"]
     events = f"{report['events']:,} events in {report['seconds']:,.0f} s"
     rate = f"{report['reads_per_second']:,.1f} reads a second"
