@@ -132,22 +132,6 @@ def test_enum_members_keep_their_identity(by_reference):
     assert by_reference.stats().hits == 1
 
 
-def test_mutation_changes_no_later_read(make_cache, mode):
-    """Neither of what was read, first or later, nor of what was written."""
-    cache = make_cache(LOCAL_TIMEOUT=60)
-    written = {"list": [1]}
-    cache.set("key", written)
-    written["list"].append("written")
-    for _ in range(3):
-        read = mode(cache).get("key")
-        assert read == {"list": [1]}
-        read["list"].append("read")
-        read = mode(cache).get_many(["key", "absent"])["key"]
-        assert read == {"list": [1]}
-        read["list"].append("read")
-    assert cache.stats().remote_hits == 1
-
-
 def test_shared_values(make_cache):
     """SHARE_VALUES: every hit is the same object; with a list of prefixes, for those keys."""
     cache = make_cache(LOCAL_TIMEOUT=60, SHARE_VALUES=True)

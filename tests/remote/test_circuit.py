@@ -317,11 +317,3 @@ def test_what_the_remote_would_have_called_a_miss_is_one(server):
     server.succeeds()
     server.goes_down()
     assert not server.circuit.swallows(WHOLE)
-
-
-def test_writes_that_are_ignored_are_logged_once_a_minute(server, clock, log):
-    """With the latest error."""
-    for _ in range(20):
-        server.circuit.write_ignored(REFUSED)
-        clock.move(5.9)
-    assert log() == ["Writes to the remote cache 'remote' fail, and are ignored: ConnectionError: refused."] * 2
