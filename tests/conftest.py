@@ -202,6 +202,12 @@ def clock(monkeypatch):
     return fake
 
 
+@pytest.fixture
+def log(caplog):
+    """The lines on the project's logger so far."""
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
+
+
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])
 def mode(request):
     """Both ways to call a cache: ``mode(cache).get(...)``."""

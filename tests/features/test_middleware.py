@@ -139,12 +139,7 @@ def test_the_cookie(cache, serve, wall):
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_unsafe_requests_that_write(cache, serve, method):
     """Each of them; by every way to write."""
-    for write in (
-        lambda: cache.set("key", 1),
-        lambda: cache.delete("key"),
-        lambda: cache.add("other", 1),
-        cache.clear,
-    ):
+    for write in (lambda: cache.set("key", 1), lambda: cache.delete("key"), lambda: cache.add("other", 1), cache.clear):
         assert cookie_of(serve(method, lambda request, write=write: (write(), HttpResponse())[1]))
 
 

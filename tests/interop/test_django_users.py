@@ -245,11 +245,7 @@ def test_the_sites_pages_in_an_alias_of_their_own(here, site):
 
 @pytest.mark.parametrize(
     ("order", "seen"),
-    [
-        ([RYW, *SITE], "new"),
-        ([SITE[0], RYW, SITE[1]], "new"),
-        ([*SITE, RYW], "old"),
-    ],
+    [([RYW, *SITE], "new"), ([SITE[0], RYW, SITE[1]], "new"), ([*SITE, RYW], "old")],
     ids=["first", "between", "last"],
 )
 def test_where_read_your_writes_belongs(here, site, order, seen):

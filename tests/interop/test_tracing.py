@@ -125,10 +125,7 @@ def test_every_call_is_seen_when_the_class_is_traced(config, monkeypatch, way, a
             way(monkeypatch, owner if way is replace_code else kind, name, calls)
     use_everything(cache)
     seen = calls_from_outside(calls)
-    for expected in (
-        [("get", "hit")] * 3,
-        [("get", "hit"), ("get", "absent"), ("get", "hit")],
-    ):
+    for expected in ([("get", "hit")] * 3, [("get", "hit"), ("get", "absent"), ("get", "hit")]):
         assert any(seen[start : start + len(expected)] == expected for start in range(len(seen))), seen
     assert seen.count(("get_many", ["hit", "absent"])) == 2
     assert ("set", "hit") in seen

@@ -8,13 +8,10 @@ from django.core.cache import caches
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.caches import KINDS
 from tests.support.copies import deadline, is_served
 from tests.support.doubles import RemoteDouble
 
-KINDS = [
-    *("locmem", "file", "fakeredis", "django-redis", "django-redis-json", "django-redis-herd", "django-redis-shard"),
-    *("django-redis-sentinel", "django", "redis-server", "django-valkey", "django-valkey-cluster", "memcached"),
-]
 every_remote = pytest.mark.parametrize("kind", KINDS)
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # clients that leave sockets to the garbage collector

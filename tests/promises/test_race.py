@@ -67,11 +67,7 @@ WRITES = {
     "a cancelled set": (1, failing(lambda c: c.set("key", 2)), acancelled),
     "local.clear": (1, lambda c: c.local.clear(), lambda c: in_step(lambda c: c.local.clear(), c)),
     "local.forget": (1, lambda c: c.local.forget("key"), lambda c: in_step(lambda c: c.local.forget("key"), c)),
-    "look-through": (
-        1,
-        lambda c: c.get_backend_timeout and c.forgetful(),
-        lambda c: in_step(lambda c: c.forgetful(), c),
-    ),
+    "look-through": (1, lambda c: c.get_backend_timeout and c.forgetful(), lambda c: in_step(lambda c: c.forgetful(), c)),
 }
 READS = {
     "get": (lambda c: c.get("key"), lambda c: c.aget("key")),

@@ -16,12 +16,6 @@ KEYS = "abcdefgh"[:ENOUGH]
 REFUSED = ConnectionError("refused")
 
 
-@pytest.fixture
-def log(caplog):
-    """The lines on the project's logger."""
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
-
-
 class Server:
     """A server whose reads a test lets fail and succeed, each at the time that the clock shows."""
 

@@ -6,6 +6,10 @@ TIERED = "tieredcache.backends.TieredCache"
 LRU = "tieredcache.backends.LRUCache"
 
 
+KINDS = [
+    *("locmem", "file", "fakeredis", "django-redis", "django-redis-json", "django-redis-herd", "django-redis-shard"),
+    *("django-redis-sentinel", "django", "redis-server", "django-valkey", "django-valkey-cluster", "memcached"),
+]
 DJANGOS = "django.core.cache.backends"
 DJANGO_REDIS = "django_redis.cache.RedisCache"
 

@@ -5,7 +5,7 @@ LONG_KEYS = {
     "keys with spaces, keys of more than 250 characters": (
         ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
         ["True", "True", "1"],
-    ),
+    )
 }
 FROM_A_CACHE_WITHOUT_THEM = {
     **STATS,
@@ -92,10 +92,7 @@ CHANGES = {
         ),
         "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"]),
     },
-    "lruobject": {
-        **STATS,
-        "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"]),
-    },
+    "lruobject": {**STATS, "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"])},
     "cachex": {
         **FROM_CACHEX,
         "sessions in the cache": (["apple pear", "apple plum"], ["apple pear plum", "apple pear plum"]),
