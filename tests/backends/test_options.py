@@ -8,7 +8,7 @@ from django.test import override_settings
 from tests.support.caches import LRU, TIERED
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-NAN, INFINITY = float("nan"), float("inf")
+NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**400  # beyond all floats: it would overflow when added to a time
 
 
 def options(**given):
@@ -95,6 +95,17 @@ MISTAKES = {
     "lru, copy values": (lru(OPTIONS={"COPY_VALUES": 1}), ["OPTIONS['COPY_VALUES'] is 1", "True or False"]),
     "lru, timeout": (lru(TIMEOUT="soon"), ["TIMEOUT is 'soon'"]),
     "lru, misspelt": (lru(KEY_PREFX="a"), ["'KEY_PREFX' is an unknown name", "Did you mean KEY_PREFIX?"]),
+    "a number beyond all floats": (options(LOCAL_TIMEOUT=HUGE), ["OPTIONS['LOCAL_TIMEOUT'] is ", "a finite number"]),
+    "entries beyond all floats": (options(MAX_ENTRIES=HUGE), ["OPTIONS['MAX_ENTRIES'] is ", "a whole number"]),
+    "timeout beyond all floats": (alias(TIMEOUT=HUGE), ["TIMEOUT is ", "a finite number"]),
+    **{
+        f"a tier over one that is itself a mistake: {below}": (
+            alias(LOCATION="lower") | {"lower": {"BACKEND": TIERED, "LOCATION": below}},
+            ["LOCATION is 'lower', the alias of another TieredCache", "those in CACHES: default, lower, remote."],
+        )
+        for below in (["x"], "nope", "lower", None)
+    },
+    "lru, key function": (lru(KEY_FUNCTION=5), ["KEY_FUNCTION is 5", "Set it to a function"]),
     "lru, location a list": (lru(LOCATION=["a"]), ["LOCATION is ['a']", "to a name"]),
 }
 
@@ -109,6 +120,7 @@ def test_a_mistake_is_told(name):
                 caches["default"]
             message = str(error.value)
             assert message.startswith("CACHES['default']: "), message
+            assert "nope" not in message, "the remote of another alias is not quoted"
             for part in parts:
                 assert part in message, message
 

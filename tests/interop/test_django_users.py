@@ -243,23 +243,6 @@ def test_the_sites_pages_in_an_alias_of_their_own(here, site):
     assert [len(here.local), len(caches["there"].local)] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("order", "seen"),
-    [([RYW, *SITE], "new"), ([SITE[0], RYW, SITE[1]], "new"), ([*SITE, RYW], "old")],
-    ids=["first", "between", "last"],
-)
-def test_where_read_your_writes_belongs(here, site, order, seen):
-    """Before what reads the cache, and so before the pages are looked up: or a page from before the write is served."""
-    site(MIDDLEWARE=order)
-    reader, other = Client(), Client()
-    here.set("note", "old")
-    for _ in range(2):
-        assert ask(reader, "/note/") == "old"
-    reader.post("/note/")
-    assert ask(other, "/note/") == "old", "who has not written waits for the local timeout"
-    assert ask(reader, "/note/") == seen
-
-
 def test_pages_that_vary_by_cookie_vary_by_the_cookie_of_a_write(here, site):
     """Whoever has written gets a page of their own for as long as it lives."""
     site(MIDDLEWARE=[RYW, *SITE])

@@ -69,7 +69,11 @@ IMMUTABLE = [
     datetime.datetime(2026, 1, 1),  # noqa: DTZ001
     datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
     datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Lisbon")),
+    datetime.datetime(2030, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1), "home")),
     datetime.time(1, 2),
+    datetime.UTC,
+    datetime.timezone(datetime.timedelta(hours=1)),
+    (1, "text", decimal.Decimal("1.50"), uuid.UUID(int=7), datetime.timezone(datetime.timedelta(hours=1), "home")),
     range(5),
     mark_safe("<b>fragment</b>"),
 ]
