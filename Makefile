@@ -22,8 +22,9 @@ demo: $(READY)-demo  ## the four ways to read, side by side, on a real server
 serve: $(READY)-demo  ## the shop, to look at, until Ctrl-C (PORT=8000)
 	$(BIN)/python -m example_project.demo --serve $(PORT)
 
-# Four files at a time, even on two cores: the tests wait more than they work. xdist's own -n would start its workers without -X dev.
-WORKERS = --dist loadfile --tx "4*popen//python=$(BIN)/python -X dev"
+# Four files at a time, even on two cores: the tests wait more than they work. xdist's own -n would start its workers without -X dev,
+# and its own order would leave the longest files for the end: tests/conftest.py has them begun first.
+WORKERS = --dist loadfile --no-loadscope-reorder --tx "4*popen//python=$(BIN)/python -X dev"
 SLOW_WORKERS = --dist loadfile --tx "2*popen//python=$(BIN)/python -X dev"
 
 test: $(READY)-test  ## the suite without what takes long, with branch coverage; four minutes

@@ -52,10 +52,23 @@ def pytest_addoption(parser):
     )
 
 
+# With real waits, or many servers: begun last, each of them would keep one worker busy while the others have nothing to do.
+LONG = (
+    *("promises/test_outage_circuit.py", "promises/test_never_worse.py", "promises/test_contract.py"),
+    *("promises/test_model.py", "repository/test_docs.py", "features/test_checks_aliases.py"),
+)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Where no slow test is wanted, Django's own are not fetched: their module has no other."""
+    return True if "not slow" in config.option.markexpr and collection_path.name == "test_django.py" else None
+
+
 def pytest_collection_modifyitems(config, items):
-    """With ``--prefetch``, run what it changes: the tests whose caches are made by ``make_cache``."""
+    """Begin with what takes long. With ``--prefetch``, run what it changes: the tests whose caches ``make_cache`` makes."""
     if config.getoption("prefetch") is not None:
         items[:] = [item for item in items if "make_cache" in item.fixturenames]
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
 
 
 ATTEMPTS = 3
@@ -187,6 +200,12 @@ def clock(monkeypatch):
         if name.startswith("tieredcache.") and hasattr(module, "clock"):
             monkeypatch.setattr(module, "clock", fake)
     return fake
+
+
+@pytest.fixture
+def log(caplog):
+    """The lines on the project's logger so far."""
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
 
 
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])

@@ -3,13 +3,12 @@
 import asyncio
 import gc
 import threading
-import time
 import uuid
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
-from tests.support.bounded import Run
+from tests.support.bounded import Run, until
 from tests.support.doubles import RemoteDouble
 from tieredcache.local import inflight
 
@@ -34,16 +33,8 @@ def warnings_in(caplog):
     return [record.getMessage() for record in caplog.get_records("call") if record.name.startswith("tieredcache")]
 
 
-def until(condition):
-    """Wait for ``condition()`` in this thread; fails where it does not come true."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.001)  # no event tells that another caller has begun to wait
-
-
 async def auntil(condition):
-    """The same in a task."""
+    """As ``until``, in a task."""
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0)

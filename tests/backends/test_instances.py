@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import functools
 import gc
 import inspect
 import os
@@ -61,15 +60,6 @@ def test_making_an_instance_makes_no_remote(make_cache):
     del caches["default"], caches["remote"]
     assert caches["default"].get("key") == 1
     assert [alias for alias in caches.settings if hasattr(caches._connections, alias)] == ["default"]
-
-
-def test_a_change_of_settings_starts_anew():
-    """The same alias over another remote must not serve what it read from the first."""
-    for number in range(2):
-        remote = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": f"anew{number}"}
-        with override_settings(CACHES={"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": remote}):
-            caches["remote"].set("key", number)
-            assert caches["default"].get("key") == number
 
 
 def test_threads_share_the_local_tier(make_cache):
@@ -159,26 +149,6 @@ def test_children_do_not_share_random_state():
         os.close(writer)
     drawn.append(random.random())
     assert len(set(drawn)) == 4
-
-
-def test_an_exception_amid_a_change_is_mended(make_lru, monkeypatch):
-    """A signal handler that raises between two steps leaves an entry in one of two places; the next writes mend that."""
-    cache = make_lru(OPTIONS={"MAX_ENTRIES": 3})
-    store = cache._store
-    for key in "abc":
-        cache.set(key, 1)
-    with monkeypatch.context() as context:
-        context.setattr(store, "_unlink", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            cache.set("d", 2)
-    assert set(store.index) - set(store.lru.keys()) == {"d"}
-    assert not store.busy
-    cache.set("e", 3)
-    assert set(store.index) == set(store.lru.keys())
-    assert cache.get("e") == 3
-    for key in "defg":
-        cache.set(key, key)
-    assert len(store.index) == len(store.lru) == 3
 
 
 def test_evicted_values_are_let_go(make_cache):
@@ -279,44 +249,6 @@ def test_an_instance_can_be_copied_and_inspected(make_cache):
     assert inspect.iscoroutinefunction(cache.aget)
     assert "local tier" in inspect.getdoc(cache.get)
     assert type(cache).__name__ == "TieredCache"
-
-
-def test_wrapped_methods_stay(make_cache):
-    """functools.wraps copies all attributes of what it wraps."""
-    calls = []
-
-    def traced(method):
-        @functools.wraps(method)
-        def call(*args, **kwargs):
-            calls.append(1)
-            return method(*args, **kwargs)
-
-        return call
-
-    make_cache("locmem")
-
-    class Traced(TieredCache):
-        get = traced(TieredCache.get)
-
-    cache = Traced("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 60}})
-    cache.set("key", "text")
-    assert cache.get("key") == cache.get("key") == "text"
-    assert len(calls) == 2
-    assert cache.stats().hits == 1
-
-
-def test_classes_that_allow_no_other(make_cache):
-    """They go without the hit path, and work."""
-
-    class Named(TieredCache):
-        def __init_subclass__(cls, *, name, **kwargs):
-            super().__init_subclass__(**kwargs)
-
-    make_cache("locmem")
-    cache = Named("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 60}})
-    cache.set("key", "text")
-    assert cache.get("key") == asyncio.run(cache.aget("key")) == "text"
-    assert cache.stats().hits == 1
 
 
 def test_instances_of_settings_of_their_own_have_a_tier_of_their_own_and_leave_nothing(make_cache):

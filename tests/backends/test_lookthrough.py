@@ -117,19 +117,6 @@ def test_methods_that_are_not_done_when_they_return(make_cache, monkeypatch):
     assert cache.get("key") == "by the coroutine"
 
 
-def test_swallowed_errors_are_swallowed_as_by_the_remote(make_cache):
-    """django-redis' IGNORE_EXCEPTIONS: reads miss, and no absence is remembered of an outage."""
-    remote = {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": "redis://127.0.0.1:1/0",
-        "OPTIONS": {"IGNORE_EXCEPTIONS": True},
-    }
-    cache = make_cache(remote, LOCAL_TIMEOUT=60, MISS_TIMEOUT=60)
-    assert cache.get("key", "default") == cache.remote.get("key", "default") == "default"
-    assert cache.get_many(["key"]) == {}
-    assert len(cache.local) == 0
-
-
 @pytest.mark.parametrize("kind", ["django_redis.cache.RedisCache", "django.core.cache.backends.redis.RedisCache"])
 def test_errors_are_the_clients_own(kind, mode):
     """As the bare remote raises them."""

@@ -8,7 +8,7 @@ from django.test import override_settings
 from tests.support.caches import LRU, TIERED
 
 LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-NAN, INFINITY = float("nan"), float("inf")
+NAN, INFINITY, HUGE = float("nan"), float("inf"), 10**400  # beyond all floats: it would overflow when added to a time
 
 
 def options(**given):
@@ -28,10 +28,7 @@ MISTAKES = {
     "unknown name": (options(LOCAL_TIMOUT=5), ["OPTIONS['LOCAL_TIMOUT'] is an unknown name", "Did you mean LOCAL_TIMEOUT?"]),
     "lower case": (options(max_entries=5), ["'max_entries'", "Did you mean MAX_ENTRIES?"]),
     "nothing like it": (options(XYZ=1), ["'XYZ'", "JITTER, LOCAL_TIMEOUT, LOCAL_TIMEOUTS, MAX_BYTES, MAX_ENTRIES"]),
-    "text for a number": (
-        options(LOCAL_TIMEOUT="5"),
-        ["OPTIONS['LOCAL_TIMEOUT'] is '5'", "a finite number"],
-    ),
+    "text for a number": (options(LOCAL_TIMEOUT="5"), ["OPTIONS['LOCAL_TIMEOUT'] is '5'", "a finite number"]),
     "None for a number": (options(LOCAL_TIMEOUT=None), ["is None", "0 switches the local tier off"]),
     "bool for a number": (options(LOCAL_TIMEOUT=True), ["is True", "a finite number"]),
     "NaN": (options(LOCAL_TIMEOUT=NAN), ["is nan", "finite"]),
@@ -58,16 +55,10 @@ MISTAKES = {
     "bytes without a unit": (options(MAX_BYTES="64"), ["OPTIONS['MAX_BYTES'] is '64'", "a unit"]),
     "bytes of an unknown unit": (lru(OPTIONS={"MAX_BYTES": "64 apples"}), ["OPTIONS['MAX_BYTES'] is '64 apples'", '"64MB"']),
     "bytes of no number": (lru(OPTIONS={"MAX_BYTES": "-1MB"}), ["OPTIONS['MAX_BYTES'] is '-1MB'", "None"]),
-    "timeouts as list": (
-        options(LOCAL_TIMEOUTS=["a"]),
-        ["OPTIONS['LOCAL_TIMEOUTS'] is ['a']", "there is LOCAL_TIMEOUT"],
-    ),
+    "timeouts as list": (options(LOCAL_TIMEOUTS=["a"]), ["OPTIONS['LOCAL_TIMEOUTS'] is ['a']", "there is LOCAL_TIMEOUT"]),
     "empty prefix": (options(LOCAL_TIMEOUTS={"": 1}), ["OPTIONS['LOCAL_TIMEOUTS'] has the prefix ''", "not empty"]),
     "prefix not text": (options(LOCAL_TIMEOUTS={1: 1}), ["has the prefix 1", "strings"]),
-    "seconds not a number": (
-        options(LOCAL_TIMEOUTS={"a": "1"}),
-        ["OPTIONS['LOCAL_TIMEOUTS']['a'] is '1'", "finite"],
-    ),
+    "seconds not a number": (options(LOCAL_TIMEOUTS={"a": "1"}), ["OPTIONS['LOCAL_TIMEOUTS']['a'] is '1'", "finite"]),
     "seconds negative": (options(LOCAL_TIMEOUTS={"a": -1}), ["OPTIONS['LOCAL_TIMEOUTS']['a'] is -1"]),
     "share a string": (options(SHARE_VALUES="geo."), ["OPTIONS['SHARE_VALUES'] is 'geo.'", '["geo."]']),
     "share a number": (options(SHARE_VALUES=1), ["is 1", "True, False, or a list"]),
@@ -104,6 +95,17 @@ MISTAKES = {
     "lru, copy values": (lru(OPTIONS={"COPY_VALUES": 1}), ["OPTIONS['COPY_VALUES'] is 1", "True or False"]),
     "lru, timeout": (lru(TIMEOUT="soon"), ["TIMEOUT is 'soon'"]),
     "lru, misspelt": (lru(KEY_PREFX="a"), ["'KEY_PREFX' is an unknown name", "Did you mean KEY_PREFIX?"]),
+    "a number beyond all floats": (options(LOCAL_TIMEOUT=HUGE), ["OPTIONS['LOCAL_TIMEOUT'] is ", "a finite number"]),
+    "entries beyond all floats": (options(MAX_ENTRIES=HUGE), ["OPTIONS['MAX_ENTRIES'] is ", "a whole number"]),
+    "timeout beyond all floats": (alias(TIMEOUT=HUGE), ["TIMEOUT is ", "a finite number"]),
+    **{
+        f"a tier over one that is itself a mistake: {below}": (
+            alias(LOCATION="lower") | {"lower": {"BACKEND": TIERED, "LOCATION": below}},
+            ["LOCATION is 'lower', the alias of another TieredCache", "those in CACHES: default, lower, remote."],
+        )
+        for below in (["x"], "nope", "lower", None)
+    },
+    "lru, key function": (lru(KEY_FUNCTION=5), ["KEY_FUNCTION is 5", "Set it to a function"]),
     "lru, location a list": (lru(LOCATION=["a"]), ["LOCATION is ['a']", "to a name"]),
 }
 
@@ -118,6 +120,7 @@ def test_a_mistake_is_told(name):
                 caches["default"]
             message = str(error.value)
             assert message.startswith("CACHES['default']: "), message
+            assert "nope" not in message, "the remote of another alias is not quoted"
             for part in parts:
                 assert part in message, message
 

@@ -90,13 +90,7 @@ def test_time_outs_that_are_there(remote, options):
 
 
 @pytest.mark.parametrize(
-    "backend",
-    [
-        LOCMEM["BACKEND"],
-        LRU,
-        "tests.support.doubles.RemoteDouble",
-        "django.core.cache.backends.dummy.DummyCache",
-    ],
+    "backend", [LOCMEM["BACKEND"], LRU, "tests.support.doubles.RemoteDouble", "django.core.cache.backends.dummy.DummyCache"]
 )
 def test_a_remote_of_this_process(backend):
     """tieredcache.W003, by class or subclass, and nothing else is said of it: one message is enough to silence."""

@@ -81,11 +81,7 @@ def test_the_hint_names_the_line():
 
 def test_one_message_for_each_alias():
     """Two aliases with the same mistake are told apart."""
-    messages = check(
-        default=tiered(JITTER=2),
-        twin=tiered(JITTER=2),
-        nowhere={"BACKEND": TIERED, "LOCATION": "gone"},
-    )
+    messages = check(default=tiered(JITTER=2), twin=tiered(JITTER=2), nowhere={"BACKEND": TIERED, "LOCATION": "gone"})
     assert [message.msg.partition(":")[0] for message in messages] == [
         "CACHES['default']",
         "CACHES['nowhere']",

@@ -8,7 +8,7 @@ import redis
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 
-from tests.support.caches import LRU
+from tests.support.caches import KINDS, LRU
 from tests.support.commands import DOUBLE, report, run, settings, tiered
 from tests.support.doubles import RemoteDouble
 from tieredcache import fresh
@@ -27,23 +27,7 @@ def double():
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # clients that leave sockets to the garbage collector
 @pytest.mark.filterwarnings("ignore:.* on sharded client:UserWarning")  # django-redis warns of its own calls
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "locmem",
-        "file",
-        "memcached",
-        "fakeredis",
-        "django",
-        "django-redis",
-        "django-redis-json",
-        "django-redis-herd",
-        "django-redis-shard",
-        "django-redis-sentinel",
-        "django-valkey",
-        "django-valkey-cluster",
-    ],
-)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "redis-server"])
 def test_every_kind_of_remote(kind, make_cache, monkeypatch):
     """Is reached and timed, and keeps nothing."""
     monkeypatch.setattr("tieredcache.management.commands.tieredcache.secrets.token_hex", lambda _: "known")

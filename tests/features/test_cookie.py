@@ -92,16 +92,6 @@ def rate_limited(request):
     return HttpResponse("done")
 
 
-def touching_nothing(request):
-    assert caches["default"].touch("absent", 60) is False
-    return HttpResponse("done")
-
-
-def atouching_nothing(request):
-    assert asyncio.run(caches["default"].atouch("absent", 60)) is False
-    return HttpResponse("done")
-
-
 def keeping_what_is_never_local(request):
     cache = caches["default"]
     cache.set("never:a", 1)
@@ -118,8 +108,6 @@ VIEWS = {
     "a session is renewed": with_sessions(lambda session: (session.update({"basket": [1]}), session.cycle_key())),
     "a throttle counts": throttled,
     "a rate limit counts": rate_limited,
-    "a touch finds nothing": touching_nothing,
-    "an atouch finds nothing": atouching_nothing,
     "keys are never kept locally": keeping_what_is_never_local,
 }
 

@@ -190,18 +190,3 @@ def test_hits_cost_the_usual_when_copies_are_newer_than_what_a_visitor_posted(ma
         costs = []
         visit.get(lambda request, costs=costs: (costs.append(instructions(call)), HttpResponse())[1])
         assert costs[0] <= 1.1 * usual, f"{later} s later"
-
-
-def test_a_body_sees_what_was_posted_when_it_is_made_after_the_view_returned(cache, clock, wall):
-    """A generator is made step by step, long after the middleware has returned, and its reads are the visitor's too."""
-    visit = Visit()
-    visit.post(lambda: cache.set("key0", "posted"))
-    cache.get("key0")
-    passes(0.5, clock, wall)
-    cache.remote.set("key0", "posted elsewhere")
-
-    def body():
-        yield cache.get("key0")
-
-    response = visit.get(lambda request: StreamingHttpResponse(body()))
-    assert b"".join(response) == b"posted elsewhere"

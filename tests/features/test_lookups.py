@@ -54,7 +54,7 @@ def test_it_equals_a_dict(make_cache, kind):
     """Whatever the rows: the same keys in the same order, the same values; cold, warm, from the remote and reloaded."""
     cache = make_cache(kind)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(data=st.data())
     def check(data):
         names = data.draw(st.lists(fields, unique=True, max_size=4))

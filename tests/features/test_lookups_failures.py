@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from tests.support.processes import in_child
-from tests.support.tables import ROWS, Source, in_threads, look
+from tests.support.tables import ROWS, Source, in_threads, look, refuses
 from tieredcache.lookups import LookupTable
 
 
@@ -81,13 +81,7 @@ def test_threads_that_waited_for_a_source_that_failed(make_lru, clock):
 def test_a_remote_that_keeps_nothing(make_cache, clock, mode, broken, monkeypatch):
     """Where its errors are ignored, the source is read once in a while, not once per lookup."""
     cache = make_cache(LOCAL_TIMEOUT=5, REMOTE_ERRORS="ignore", JITTER=0)
-    kind = type(cache.remote)
-
-    def refuse(*args, **kwargs):
-        raise ConnectionError("refused")
-
-    for name in ("set", "add") if broken == "writes" else ("get", "set", "add", "has_key"):
-        monkeypatch.setattr(kind, name, refuse)
+    refuses(monkeypatch, cache.remote, *(("set", "add") if broken == "writes" else ("get", "set", "add", "has_key")))
     source = Source()
     table = LookupTable("table", source, key="code", timeout=3600)
     for _ in range(10):
@@ -101,7 +95,6 @@ def test_a_remote_that_keeps_nothing(make_cache, clock, mode, broken, monkeypatc
     with contextlib.suppress(ConnectionError):
         mode(table).reload()
     assert look(mode, table, "GB").population == 69
-    monkeypatch.undo()
 
 
 def test_errors_of_the_cache_are_the_caches(make_cache, mode, monkeypatch):
@@ -110,11 +103,8 @@ def test_errors_of_the_cache_are_the_caches(make_cache, mode, monkeypatch):
     table = LookupTable("table", Source(), key="code")
     look(mode, table, "GB")
 
-    def refuse(*args, **kwargs):
-        raise ConnectionError("refused")
-
     with monkeypatch.context() as patch:
-        patch.setattr(type(cache.remote), "get", refuse)
+        refuses(patch, cache.remote, "get")
         cache.local.clear()
         with pytest.raises(ConnectionError):
             look(mode, table, "GB")
@@ -193,11 +183,7 @@ def test_once_per_process_in_an_outage_too(make_cache, clock, monkeypatch, kind)
     """Where nothing can be kept, those who waited are served what the first has loaded."""
     cache = make_cache(LOCAL_TIMEOUT=5, REMOTE_ERRORS="ignore")
 
-    def refuse(*args, **kwargs):
-        raise ConnectionError("refused")
-
-    for name in ("get", "set", "add", "delete"):
-        monkeypatch.setattr(type(cache.remote), name, refuse)
+    refuses(monkeypatch, cache.remote, "get", "set", "add", "delete")
     cache.get("anything")
     calls = []
     slow = threading.Event()
@@ -217,7 +203,6 @@ def test_once_per_process_in_an_outage_too(make_cache, clock, monkeypatch, kind)
 
         asyncio.run(work())
     assert len(calls) == 1
-    monkeypatch.undo()
 
 
 def test_a_source_that_raises_stop_iteration(cache, mode):
@@ -252,13 +237,9 @@ def test_a_delete_ends_the_holding_of_rows(make_cache, monkeypatch):
     """Of those that the cache does not keep: who has deleted the key sees what the source has now."""
     cache = make_cache(REMOTE_ERRORS="ignore")
 
-    def refuse(*args, **kwargs):
-        raise ConnectionError("refused")
-
     source = Source()
     with monkeypatch.context() as patch:
-        for name in ("get", "set", "add", "delete"):
-            patch.setattr(type(cache.remote), name, refuse)
+        refuses(patch, cache.remote, "get", "set", "add", "delete")
         table = LookupTable("table", source, key="code")
         for _ in range(5):
             assert table["GB"].population == 68

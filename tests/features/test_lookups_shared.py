@@ -1,8 +1,7 @@
-"""Lookup tables that several tenants, threads, reloads or demands on freshness share."""
+"""Lookup tables that several threads, reloads or demands on freshness share."""
 
 import asyncio
 import contextlib
-import contextvars
 import itertools
 import sys
 import threading
@@ -10,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured
 
 import tieredcache
@@ -18,110 +16,6 @@ from tests.support.bounded import Run
 from tests.support.doubles import Pause, RemoteDouble
 from tests.support.tables import ROWS, Source, in_threads
 from tieredcache.lookups import LookupTable
-
-tenant = contextvars.ContextVar("tenant", default="a")
-
-
-def key_of_tenant(key, prefix, version):
-    return f"{tenant.get()}:{prefix}:{version}:{key}"
-
-
-class PrefixOfTenant(LocMemCache):
-    @property
-    def key_prefix(self):
-        return tenant.get()
-
-    @key_prefix.setter
-    def key_prefix(self, prefix):
-        pass
-
-
-class VersionOfTenant(LocMemCache):
-    @property
-    def version(self):
-        return ord(tenant.get())
-
-    @version.setter
-    def version(self, version):
-        pass
-
-
-class KeyOfTenant(LocMemCache):
-    def make_key(self, key, version=None):
-        return f"{tenant.get()}:{super().make_key(key, version)}"
-
-
-TENANTS = {"prefix": PrefixOfTenant, "version": VersionOfTenant, "make_key": KeyOfTenant}
-
-
-@pytest.fixture(params=["key_function", *TENANTS, "lru"])
-def tenants_cache(request, make_cache, make_lru):
-    if request.param == "lru":
-        return make_lru(KEY_FUNCTION=key_of_tenant)
-    if request.param == "key_function":
-        return make_cache(LOCAL_TIMEOUT=5, JITTER=0, remote_alias={"KEY_FUNCTION": key_of_tenant})
-    backend = f"{__name__}.{TENANTS[request.param].__name__}"
-    return make_cache({"BACKEND": backend, "LOCATION": request.node.name}, LOCAL_TIMEOUT=5, JITTER=0)
-
-
-@pytest.fixture(autouse=True)
-def no_tenant():
-    token = tenant.set("a")
-    yield
-    tenant.reset(token)
-
-
-def tenants_table(broken=None):
-    def source():
-        if broken:
-            raise broken[0]
-        return [{"code": "GB", "tenant": tenant.get()}]
-
-    return LookupTable("table", source, key="code", timeout=60)
-
-
-def test_each_tenant_has_its_rows(tenants_cache, mode):
-    """However the cache tells tenants apart; cold, warm and reloaded."""
-    table = tenants_table()
-    for _ in range(2):
-        for name in ("a", "b"):
-            tenant.set(name)
-            for _ in range(2):
-                assert mode(table).get("GB").tenant == table["GB"].tenant == name
-            mode(table).reload()
-            assert table["GB"].tenant == name
-
-
-def test_tenants_are_told_apart_while_the_source_fails(tenants_cache, clock):
-    """A tenant whose rows this process has is served them; another one gets the error, and nobody else's rows."""
-    broken = []
-    table = tenants_table(broken)
-    assert table["GB"].tenant == "a"
-    broken.append(RuntimeError("away"))
-    tenants_cache.delete("table")
-    clock.move(61)
-    for _ in range(2):
-        tenant.set("a")
-        assert table["GB"].tenant == "a"
-        tenant.set("b")
-        with pytest.raises(RuntimeError, match="away"):
-            table["GB"]
-
-
-def test_rows_that_the_cache_does_not_keep_are_held_by_tenant(make_cache, monkeypatch):
-    """In an outage that is ignored."""
-    cache = make_cache(REMOTE_ERRORS="ignore", remote_alias={"KEY_FUNCTION": key_of_tenant})
-
-    def refuse(*args, **kwargs):
-        raise ConnectionError("refused")
-
-    for name in ("get", "set", "add"):
-        monkeypatch.setattr(type(cache.remote), name, refuse)
-    table = tenants_table()
-    for name in ("a", "b", "a", "b"):
-        tenant.set(name)
-        assert table["GB"].tenant == name
-    monkeypatch.undo()
 
 
 class Counted(NamedTuple):
@@ -189,19 +83,6 @@ def test_within_a_demand_a_table_is_read_once(counted, clock, mode):
         assert RemoteDouble.reads == 1
         assert CountedRow.made == 1 + lap
     assert source.calls == 1
-
-
-def test_a_demand_sees_what_was_written_before_it(counted, clock):
-    """By another process."""
-    cache, _, table = counted
-    assert table["GB"].n == 1
-    entry = cache.remote.get("table")
-    cache.remote.set("table", (*entry[:3], (("GB", 2),)), 3600)
-    clock.move(0.1)
-    assert table["GB"].n == 1
-    with tieredcache.fresh():
-        assert table["GB"].n == 2
-    assert table["GB"].n == 2
 
 
 @pytest.mark.parametrize("options", [{"LOCAL_TIMEOUT": 0}, {"LOCAL_TIMEOUTS": {"geo.": 0}}])

@@ -81,11 +81,7 @@ MISTAKES = {
         ValueError,
         "row 1 does not have the fields code",
     ),
-    "tuples": (
-        lambda: LookupTable("t", lambda: [("GB", "x")], key="code")[1],
-        TypeError,
-        "row 0 is a tuple, not a mapping",
-    ),
+    "tuples": (lambda: LookupTable("t", lambda: [("GB", "x")], key="code")[1], TypeError, "row 0 is a tuple, not a mapping"),
     "a mapping": (lambda: LookupTable("t", lambda: {"GB": {}}, key="code")[1], TypeError, "is a str, not a mapping"),
     "unhashable": (lambda: LookupTable("t", lambda: [{"code": []}], key="code")[1], TypeError, "unhashable type: 'list'"),
     "a bad name": (

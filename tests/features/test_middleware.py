@@ -139,12 +139,7 @@ def test_the_cookie(cache, serve, wall):
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_unsafe_requests_that_write(cache, serve, method):
     """Each of them; by every way to write."""
-    for write in (
-        lambda: cache.set("key", 1),
-        lambda: cache.delete("key"),
-        lambda: cache.add("other", 1),
-        cache.clear,
-    ):
+    for write in (lambda: cache.set("key", 1), lambda: cache.delete("key"), lambda: cache.add("other", 1), cache.clear):
         assert cookie_of(serve(method, lambda request, write=write: (write(), HttpResponse())[1]))
 
 
@@ -169,10 +164,11 @@ def test_requests_that_do_not_write_set_nothing(cache, serve):
         (lambda cache: cache.add("key", "another"), False),
         (lambda cache: asyncio.run(cache.aadd("key", "another")), False),
         (lambda cache: cache.touch("absent", 60), False),
+        (lambda cache: asyncio.run(cache.atouch("absent", 60)), False),
         (lambda cache: cache.add("absent", 1), True),
         (lambda cache: cache.touch("key", 60), True),
     ],
-    ids=["add of a key that exists", "aadd of a key that exists", "touch of an absent key", "add", "touch"],
+    ids=["add of a key that exists", "aadd", "touch of an absent key", "atouch", "add", "touch"],
 )
 def test_an_add_or_touch_sets_a_cookie_when_it_has_changed_something(cache, write, expected):
     """An ``add`` that finds a value, and a ``touch`` that finds none, leave nothing that could be stale."""

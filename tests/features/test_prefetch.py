@@ -2,68 +2,31 @@
 
 import asyncio
 import contextvars
-import random
-import sys
-import threading
 
 import pytest
 import redis
-from django.core import signals
 from pymemcache.serde import FLAG_TEXT
 
-from tests.support.bounded import Run
 from tests.support.copies import deadline
+from tests.support.prefetched import PAGE, ask, brought, page, read_once
 from tests.support.trips import CountingConnection, counting
 from tieredcache import fresh
-from tieredcache.local.entries import Entry
 from tieredcache.remote import prefetch
-from tieredcache.remote.prefetch import Prefetch
-from tieredcache.remote.script import SCRIPT
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 BATCHING = ["django-redis", "django", "django-valkey", "django-valkey-cluster", "memcached"]
-PAGE = [f"key:{number}" for number in range(8)]
-
-
-def page(cache, keys=PAGE):
-    """What one request reads; the values."""
-    prefetch.begin_burst()
-    return [cache.get(key) for key in keys]
-
-
-def ask(cache, key=PAGE[0]):
-    """A request that reads one key."""
-    return page(cache, [key])[0]
 
 
 @pytest.fixture
-def cache(make_cache, clock, valkey_url):
-    """A cache whose page has been read once, and has expired; its trips are counted."""
-    with redis.Redis.from_url(valkey_url) as server:
-        server.script_load(SCRIPT)  # once: no trip of what is counted
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
-    with redis.Redis.from_url(valkey_url) as server:
-        server.script_load(SCRIPT)  # the first to use it on a server pays two trips more
-    return read_once(cache, clock)
-
-
-def read_once(cache, clock):
-    for key in PAGE:
-        cache.remote.set(key, f"value of {key}", timeout=None)
-    page(cache)
-    clock.move(6)
-    return cache
+def cache(expired):
+    """One whose page has been read once, and has expired."""
+    return expired()
 
 
 def trips(call):
     before = CountingConnection.trips
     call()
     return CountingConnection.trips - before
-
-
-def brought(cache):
-    """The keys whose copies were brought along and not read yet."""
-    return {key for key, entry in cache._tier.index.items() if entry.trip is not None}
 
 
 def test_keys_read_together_are_refreshed_in_one_trip(cache):
@@ -73,9 +36,9 @@ def test_keys_read_together_are_refreshed_in_one_trip(cache):
     assert (stats.misses, stats.remote_hits, stats.hits) == (0, 9, 7), "what nobody has asked for is no read"
 
 
-def test_a_copy_that_was_brought_along_may_be_due(make_cache, clock, valkey_url):
+def test_a_copy_that_was_brought_along_may_be_due(counted, clock):
     """For REFRESH_EARLY it is a copy like any other."""
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, REFRESH_EARLY=1e6)
+    cache = counted(REFRESH_EARLY=1e6)
     cache.get_or_set(PAGE[1], lambda: clock.move(1) or "old", 100)
     clock.move(6)
     read_once(cache, clock)
@@ -117,14 +80,14 @@ def test_a_remote_that_reads_key_by_key_brings_nothing_along(kind, make_cache, c
     assert cache.stats().prefetched == 0
 
 
-def test_nothing_is_brought_along_when_it_is_switched_off(make_cache, clock, valkey_url):
-    cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, PREFETCH=0), clock)
+def test_nothing_is_brought_along_when_it_is_switched_off(expired):
+    cache = expired(PREFETCH=0)
     assert trips(lambda: page(cache)) == 8
     assert cache.stats().prefetched == 0
 
 
-def test_no_more_keys_are_brought_along_than_the_option_says(make_cache, clock, valkey_url):
-    cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=2), clock)
+def test_no_more_keys_are_brought_along_than_the_option_says(expired):
+    cache = expired(PREFETCH=2)
     ask(cache)
     assert len(brought(cache)) == 2
 
@@ -136,9 +99,9 @@ def test_a_read_of_many_keys_brings_their_company_along(cache):
     assert trips(lambda: page(cache)) == 0
 
 
-def test_keys_that_are_asked_for_are_none_that_are_brought_along(make_cache, clock, valkey_url):
+def test_keys_that_are_asked_for_are_none_that_are_brought_along(expired, clock):
     """They neither count as brought in vain nor take the place of those that are."""
-    cache = read_once(make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, PREFETCH=4), clock)
+    cache = expired(PREFETCH=4)
     for _ in range(100):
         prefetch.begin_burst()
         cache.get_many(PAGE)
@@ -148,8 +111,8 @@ def test_keys_that_are_asked_for_are_none_that_are_brought_along(make_cache, clo
     assert brought(cache) == set(PAGE[4:])
 
 
-def test_async_reads_bring_along_too(make_cache, clock, valkey_url):
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
+def test_async_reads_bring_along_too(counted, clock):
+    cache = counted()
     cache.remote.set_many(dict.fromkeys(PAGE, 1), timeout=None)
 
     async def reads():
@@ -226,16 +189,15 @@ def test_a_mutable_value_is_each_readers_own(cache):
     assert cache.get(PAGE[3]) == {"a": []}
 
 
-def test_keys_that_are_never_kept_are_not_brought_along(make_cache, clock, valkey_url):
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, LOCAL_TIMEOUTS={"key:3": 0}, JITTER=0)
-    ask(read_once(cache, clock))
+def test_keys_that_are_never_kept_are_not_brought_along(expired):
+    cache = expired(LOCAL_TIMEOUTS={"key:3": 0})
+    ask(cache)
     assert PAGE[3] not in brought(cache)
 
 
 @pytest.mark.parametrize("seconds", [0, 60])
-def test_an_absence_is_brought_along_where_it_is_remembered(seconds, make_cache, clock, valkey_url):
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, MISS_TIMEOUT=seconds, JITTER=0)
-    read_once(cache, clock)
+def test_an_absence_is_brought_along_where_it_is_remembered(seconds, expired):
+    cache = expired(MISS_TIMEOUT=seconds)
     cache.remote.delete(PAGE[3])
     ask(cache)
     assert (PAGE[3] in brought(cache)) is bool(seconds)
@@ -389,162 +351,3 @@ def test_a_read_that_the_circuit_watches_brings_nothing_along(cache, monkeypatch
     assert cache._tier.circuit.failing
     monkeypatch.setattr(cache._tier.prefetch, "trip", lambda *_: pytest.fail("asked what to bring along"))
     assert ask(cache) == "value of key:0"
-
-
-# --- bounds ---
-
-
-def test_large_values_are_not_brought_along(cache, clock):
-    cache.remote.set(PAGE[3], "x" * (prefetch.LARGEST_VALUE + 1), timeout=None)
-    page(cache)
-    clock.move(6)
-    ask(cache)
-    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
-
-
-def test_a_trip_brings_no_more_bytes_than_it_may(make_cache, clock, valkey_url):
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0)
-    keys = [f"large:{number}" for number in range(40)]
-    cache.remote.set_many(dict.fromkeys(keys, "x" * 16_000), timeout=None)
-    page(cache, keys)
-    clock.move(6)
-    ask(cache, keys[0])
-    assert len(brought(cache)) == prefetch.LARGEST_TRIP // 16_000
-
-
-def test_a_burst_longer_than_the_tier_does_not_push_itself_out(make_cache, clock, valkey_url):
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, MAX_ENTRIES=20)
-    keys = [f"key:{number}" for number in range(50)]
-    cache.remote.set_many(dict.fromkeys(keys, 1), timeout=None)
-    page(cache, keys)
-    page(cache, keys)
-    assert cache.stats().prefetched <= 75  # without a limit of a quarter of the tier it is 160 to 380
-
-
-@pytest.mark.parametrize(
-    ("value", "size"),
-    [("x" * 50, 58), (b"x" * 50, 58), (7, 8), (("x" * 50, ("y" * 50,)), 132), (("x" * 20_000,) * 9, 20_016)],
-)
-def test_sizes_are_estimated(value, size):
-    assert prefetch.size_of(value) == size
-
-
-def test_the_size_of_a_value_is_told_however_deep_it_is():
-    value = ()
-    for _ in range(sys.getrecursionlimit()):
-        value = (value,)
-    assert prefetch.size_of(value) == 8 * (sys.getrecursionlimit() + 1)
-
-
-def test_what_readers_share_is_not_brought_along_where_its_size_cannot_be_told(make_cache, clock, valkey_url):
-    cache = make_cache(counting("django-redis", valkey_url), LOCAL_TIMEOUT=5, JITTER=0, SHARE_VALUES=True)
-    read_once(cache, clock)
-    cache.set(PAGE[3], ["x" * 1000] * 1000, timeout=None)
-    page(cache)
-    clock.move(6)
-    ask(cache)
-    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
-
-
-def entry(now):
-    """A copy that was read at this time, and is past its deadline for good."""
-    return Entry("value", None, now, now)
-
-
-def test_what_is_remembered_is_bounded(clock):
-    learned = Prefetch(100, 10)
-    for number in range(1000):
-        clock.move(1)
-        prefetch.begin_burst()
-        for key in ("common", f"own {number}"):
-            learned.note(key, key, entry(clock()), clock())
-    assert len(learned.known) <= 40
-    assert learned._size <= 40
-    assert sum(len(burst.keys) for burst in learned._bursts) <= 40
-    assert len(learned.known["common"].bursts) == prefetch.BURSTS
-
-
-def level_after(pages, keys, clock, *, used):
-    """The level of a tier whose pages have read ten of so many keys by chance. ``used``: whether copies are read."""
-    learned, draw = Prefetch(100, 10_000), random.Random(1)
-    for _ in range(pages):
-        clock.move(1)
-        prefetch.begin_burst()
-        for key in draw.sample(range(keys), 10):
-            trip = learned.trip([key], {}, lambda read_at: True)
-            if trip is not None and used:
-                for _, local_key in trip.keys:
-                    trip.proved(local_key, entry(clock()))
-            learned.note(key, key, entry(clock()), clock())
-    return learned._level
-
-
-def test_keys_read_together_by_chance_are_soon_left_alone(clock):
-    assert level_after(600, 1000, clock, used=False) == prefetch.NOTHING
-    assert level_after(600, 20, clock, used=True) == 0
-
-
-def test_a_level_that_was_given_up_is_tried_again(clock):
-    learned = Prefetch(100, 1000)
-    for number in range(40):
-        learned.note(number, number, entry(clock()), clock())
-    prefetch.begin_burst()
-    read = False
-    for _ in range(3000):
-        clock.move(1)
-        trip = learned.trip([0], {}, lambda read_at: True)
-        if trip is not None and read:
-            trip.used += len(trip.keys)
-        read = read or learned._level > 0
-    assert read, "it has given up"
-    assert learned._level == 0
-
-
-# --- bursts ---
-
-
-def test_a_burst_begins_with_each_request():
-    assert prefetch.begin_burst in [receiver() for _, receiver, *_ in signals.request_started.receivers]
-
-
-def test_a_burst_ends_with_the_request(cache, clock):
-    cache.remote.set_many({"one": 1, "two": 2}, timeout=None)
-    page(cache, ["one"])
-    page(cache, ["two"])
-    clock.move(6)
-    page(cache, ["one"])
-    assert brought(cache) == set()
-
-
-@pytest.mark.parametrize(("seconds", "together"), [(0.05, True), (0.2, False)])
-def test_outside_requests_a_burst_ends_with_a_pause(seconds, together, cache, clock):
-    cache.remote.set_many({"one": 1, "two": 2}, timeout=None)
-
-    def task():
-        cache.get("one")
-        clock.move(seconds)
-        cache.get("two")
-        clock.move(6)
-        cache.get("one")
-
-    Run(contextvars.Context().run, task).result()
-    assert ("two" in brought(cache)) is together
-
-
-@pytest.mark.parametrize(("seconds", "together"), [(0.05, 8), (2, 7)])
-def test_a_copy_that_was_brought_along_is_in_the_burst_of_its_first_read(seconds, together, cache, clock):
-    def task():
-        cache.get(PAGE[0])
-        clock.move(seconds)
-        for key in PAGE[1:]:
-            cache.get(key)
-        return len(prefetch.current_burst(clock()).keys)
-
-    assert Run(contextvars.Context().run, task).result() == together
-
-
-def test_a_thread_that_learns_makes_no_other_wait(cache):
-    """Nor itself, amid a destructor that reads the cache."""
-    learned = cache._tier.prefetch
-    for learned._learning, learned._busy in (({"thread": -1}, False), ({"thread": threading.get_ident()}, True)):
-        assert page(cache) == [f"value of {key}" for key in PAGE]

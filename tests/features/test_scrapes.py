@@ -109,8 +109,7 @@ def of(alias, found, names):
 
 
 @pytest.mark.parametrize(
-    ("kind", "path"),
-    [("gunicorn", "work"), ("gunicorn with threads", "work"), ("uvicorn", "work"), ("uvicorn", "awork")],
+    ("kind", "path"), [("gunicorn", "work"), ("gunicorn with threads", "work"), ("uvicorn", "work"), ("uvicorn", "awork")]
 )
 def test_the_sum_over_all_workers_is_what_was_done(kind, path, valkey_url, tmp_path):
     """Every read of every worker is counted once, by whichever of them the scrape is answered."""

@@ -5,7 +5,6 @@ import itertools
 import signal
 import sys
 import threading
-import time
 import types
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from django.core.cache import caches
 
 import tieredcache
-from tests.support.bounded import Run
+from tests.support.bounded import Run, until
 from tests.support.cost import instructions
 from tests.support.doubles import RemoteDouble
 from tieredcache import fresh, freshness
@@ -127,14 +126,6 @@ def strike_everywhere(operation, check, prepare=lambda: None):
     raise AssertionError("the operation does not end")
 
 
-def until(condition):
-    """Wait for ``condition()``; fails where it does not come true."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.001)  # no event tells that another caller has begun to wait
-
-
 @pytest.fixture
 def cache(make_cache):
     cache = make_cache(DOUBLE, LOCAL_TIMEOUT=3600, JITTER=0, RETRY_AFTER=0)
@@ -144,35 +135,23 @@ def cache(make_cache):
 
 
 def by_with(cache):
-    def enter():
-        with fresh():
-            pass
-
-    return enter
+    with fresh():
+        pass
 
 
 def by_nested_with(cache):
-    def enter():
-        with fresh(10), fresh():
-            pass
-
-    return enter
+    with fresh(10), fresh():
+        pass
 
 
+@fresh()
 def by_decorator(cache):
-    @fresh()
-    def enter():
-        return None
-
-    return enter
+    return None
 
 
 def by_reading(cache):
-    def enter():
-        with fresh():
-            cache.get("key")
-
-    return enter
+    with fresh():
+        cache.get("key")
 
 
 @pytest.mark.parametrize("way", [by_with, by_nested_with, by_decorator, by_reading], ids=lambda way: way.__name__)
@@ -192,19 +171,7 @@ def test_hits_are_hits_again_when_a_time_limit_struck_in_fresh(cache, way):
         with fresh():  # drops from the context what is over: else each turn would have more to go through than the last
             pass
 
-    strike_everywhere(way(cache), check, clean)
-
-
-def test_hits_are_hits_again_when_a_time_limit_struck_in_the_block(cache):
-    """The plain case: the block is left by the exception."""
-    usual = instructions(lambda: cache.get("key"))
-    for _ in range(3):
-        with pytest.raises(TimeLimit), fresh():
-            signal.raise_signal(signal.SIGALRM)
-    reads = RemoteDouble.reads
-    assert cache.get("key") == "value"
-    assert RemoteDouble.reads == reads
-    assert instructions(lambda: cache.get("key")) <= 1.1 * usual
+    strike_everywhere(lambda: way(cache), check, clean)
 
 
 def warnings_in(caplog):
@@ -265,13 +232,6 @@ def test_others_go_on_when_a_time_limit_struck_in_get_or_set(computing_cache, go
         waiting.clear()
 
     strike_everywhere(lambda: cache.get_or_set("key", compute), check)
-
-
-def test_others_go_on_when_a_time_limit_struck_in_the_callable(computing_cache, goes_on):
-    """The plain case: the callable raises."""
-    with pytest.raises(TimeLimit):
-        computing_cache.get_or_set("key", lambda: signal.raise_signal(signal.SIGALRM))
-    goes_on("struck in the callable")
 
 
 def test_the_others_end_when_a_time_limit_struck_a_waiter(computing_cache, goes_on):

@@ -18,9 +18,7 @@ DEVIATIONS = [
     (
         "django-redis",
         "it takes the alias out of `caches` to have it made with another setting; the remote alias, made before, stays",
-        [
-            "tests/test_backend.py::TestDjangoRedisCache::test_delete_pattern_with_settings_default_scan_count[sqlite]",
-        ],
+        ["tests/test_backend.py::TestDjangoRedisCache::test_delete_pattern_with_settings_default_scan_count[sqlite]"],
     ),
     (
         "django-redis",
@@ -34,9 +32,7 @@ DEVIATIONS = [
     (
         "django-redis",
         "it sets `KEY_FUNCTION` on the tiered alias, which belongs to the remote one: `ImproperlyConfigured`",
-        [
-            "tests/test_cache_options.py::test_custom_key_function[sqlite]",
-        ],
+        ["tests/test_cache_options.py::test_custom_key_function[sqlite]"],
     ),
     (
         "django-redis",
@@ -51,9 +47,7 @@ DEVIATIONS = [
     (
         "django-redis",
         "it sets `CLOSE_CONNECTION` on the tiered alias, where it belongs to the remote one",
-        [
-            "tests/test_client.py::TestClientClose::test_close_disconnect_settings_cache[sqlite]",
-        ],
+        ["tests/test_client.py::TestClientClose::test_close_disconnect_settings_cache[sqlite]"],
     ),
     (
         "django-axes",
@@ -69,8 +63,6 @@ DEVIATIONS = [
             "it counts the warnings of `manage.py check`, and there is one more, `cachalot.W001`: django-cachalot "
             "has a list of the backends it knows"
         ),
-        [
-            "cachalot/tests/settings.py::SettingsTestCase::test_database_compatibility",
-        ],
+        ["cachalot/tests/settings.py::SettingsTestCase::test_database_compatibility"],
     ),
 ]

@@ -1,10 +1,9 @@
-"""What Django itself keeps in the cache, over both backends: sessions, pages, fragments; and counters.
+"""What Django itself keeps in the cache, over both backends: pages and fragments; and counters.
 
 Another process is another alias over the same server: its tiers hear nothing of what this one writes.
 """
 
 import pytest
-from django.contrib.auth import get_user_model, logout, update_session_auth_hash
 from django.core.cache import caches
 from django.core.cache.utils import make_template_fragment_key
 from django.http import HttpResponse
@@ -16,75 +15,11 @@ from django.views.decorators.cache import cache_page
 from django.views.decorators.vary import vary_on_cookie
 
 from tests.support.caches import LRU, TIERED
-from tests.support.trips import CountingConnection, counting
+from tests.support.trips import trips_of
+from tests.support.visitors import SESSIONS, ask, signed_in
 
-ENGINES = ["cache", "cached_db"]
 SITE = ["django.middleware.cache.UpdateCacheMiddleware", "django.middleware.cache.FetchFromCacheMiddleware"]
-SESSIONS = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-]
 RYW = "tieredcache.middleware.ReadYourWritesMiddleware"
-
-
-@pytest.fixture
-def configure(valkey_url, clock):
-    """Two processes over one server: ``configure("django-redis", LOCAL_TIMEOUT=5)``; returns the cache of the first."""
-    overrides = []
-
-    def make(kind, **options):
-        remote = counting(kind, valkey_url)
-        options = {"JITTER": 0, "MAX_ENTRIES": 100, **options}
-        tiered = {"BACKEND": TIERED, "OPTIONS": options}
-        override = override_settings(
-            CACHES={
-                "default": {**tiered, "LOCATION": "remote"},
-                "there": {**tiered, "LOCATION": "remote-there"},
-                "remote": remote,
-                "remote-there": remote,
-            }
-        )
-        override.enable()
-        overrides.append(override)
-        caches["default"].clear()
-        return caches["default"]
-
-    yield make
-    caches["default"].clear()
-    caches.close_all()
-    for override in reversed(overrides):
-        override.disable()
-
-
-@pytest.fixture(params=["django-redis", "django"])
-def here(request, configure):
-    """The cache of this process, with pages kept for five seconds."""
-    return configure(request.param, LOCAL_TIMEOUT=5)
-
-
-def trips(operation):
-    """What ``operation`` returned, and how often it went to the server."""
-    CountingConnection.trips = 0
-    return operation(), CountingConnection.trips
-
-
-# --- sessions ---
-
-
-def who(request):
-    return HttpResponse(request.user.username or "nobody")
-
-
-def leave(request):
-    logout(request)
-    return HttpResponse()
-
-
-def change_password(request):
-    request.user.set_password("new")
-    request.user.save()
-    update_session_auth_hash(request, request.user)
-    return HttpResponse()
 
 
 def note(request):
@@ -108,121 +43,7 @@ def varying(request):
     return HttpResponse(caches["default"].get("note", "none"))
 
 
-urlpatterns = [
-    path("who/", who),
-    path("leave/", leave),
-    path("password/", change_password),
-    path("note/", note),
-    path("mine/", mine),
-    path("varying/", varying),
-]
-
-
-@pytest.fixture
-def site():
-    """Settings of a site whose pages are those above: ``site(MIDDLEWARE=...)``."""
-    overrides = []
-
-    def make(**settings):
-        override = override_settings(ROOT_URLCONF=__name__, **settings)
-        override.enable()
-        overrides.append(override)
-
-    yield make
-    for override in reversed(overrides):
-        override.disable()
-
-
-def ask(client, url, process="default", method="get"):
-    """The page that the client is given by a process."""
-    with override_settings(SESSION_CACHE_ALIAS=process):
-        return getattr(client, method)(url).content.decode()
-
-
-def signed_in(process="default"):
-    client = Client()
-    user, _ = get_user_model().objects.get_or_create(username="ann")
-    with override_settings(SESSION_CACHE_ALIAS=process):
-        client.force_login(user)
-    return client
-
-
-def with_cookies(cookies):
-    client = Client()
-    client.cookies = cookies.copy()
-    return client
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request, site):
-    site(MIDDLEWARE=SESSIONS, SESSION_ENGINE=f"django.contrib.sessions.backends.{request.param}")
-    return request.param
-
-
-@pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["django-redis", "django"])
-@pytest.mark.parametrize(
-    ("timeouts", "afterwards"),
-    [
-        ({}, "nobody"),
-        # As it would be without the built-in prefixes: whoever names them gets what was asked for.
-        ({"django.contrib.sessions.cache": 60, "django.contrib.sessions.cached_db": 60}, "ann"),
-    ],
-    ids=["built in", "kept"],
-)
-def test_a_logout_is_seen_everywhere(engine, configure, kind, timeouts, afterwards):
-    """At once, because no process keeps a session; where one does, the cookie goes on working there."""
-    configure(kind, LOCAL_TIMEOUT=60, LOCAL_TIMEOUTS=timeouts)
-    client = signed_in()
-    cookies = client.cookies.copy()  # as somebody has them who goes on using them
-    for turn in range(3):
-        for process in ("default", "there"):
-            page, made = trips(lambda process=process: ask(with_cookies(cookies), "/who/", process))
-            assert page == "ann"
-            if turn:  # the first opens the connection
-                assert made == (0 if timeouts else 1)
-    ask(client, "/leave/")
-    assert ask(with_cookies(cookies), "/who/", "default") == "nobody"
-    assert ask(with_cookies(cookies), "/who/", "there") == afterwards
-    assert [len(caches[process].local) for process in ("default", "there")] == [0, 1 if timeouts else 0]
-
-
-@pytest.mark.django_db
-def test_a_flushed_session_is_gone_everywhere(engine, here):
-    """What was in it, too."""
-    with override_settings(SESSION_CACHE_ALIAS="default"):
-        session = Client().session
-        session["basket"] = ["tea"]
-        session.save()
-        key = session.session_key
-    with override_settings(SESSION_CACHE_ALIAS="there"):
-        assert dict(type(session)(key).items()) == {"basket": ["tea"]}
-    session.flush()
-    with override_settings(SESSION_CACHE_ALIAS="there"):
-        assert not dict(type(session)(key).items())
-
-
-@pytest.mark.django_db
-def test_a_new_password_signs_out_the_others(engine, here):
-    """The device that changed it stays signed in, on every process; the others are not, on any."""
-    first, second = signed_in(), signed_in("there")
-    assert [ask(device, "/who/", process) for device in (first, second) for process in ("default", "there")] == ["ann"] * 4
-    ask(first, "/password/")
-    assert [ask(first, "/who/", process) for process in ("default", "there")] == ["ann", "ann"]
-    cookies = second.cookies.copy()
-    assert [ask(with_cookies(cookies), "/who/", process) for process in ("there", "default")] == ["nobody"] * 2
-
-
-@pytest.mark.django_db
-def test_sessions_over_an_lru_cache_share_what_was_not_saved(engine, make_lru, site):
-    """Values are kept by reference: the page on sessions says not to. LocMemCache, which pickles, does not."""
-    make_lru()
-    session = Client().session
-    session["basket"] = ["tea"]
-    session.save()
-    same = type(session)(session.session_key)
-    same["basket"].append("not saved")
-    assert type(session)(session.session_key)["basket"] == ["tea", "not saved"]
+urlpatterns = [path("note/", note), path("mine/", mine), path("varying/", varying)]
 
 
 # --- pages ---
@@ -253,8 +74,8 @@ def test_a_page_is_a_hit(here):
     view = Page()
     cached = cache_page(600)(view)
     assert read(cached) == "page 1"
-    assert trips(lambda: read(cached)) == ("page 1", 2)
-    assert trips(lambda: read(cached)) == ("page 1", 0)
+    assert trips_of(lambda: read(cached)) == ("page 1", 2)
+    assert trips_of(lambda: read(cached)) == ("page 1", 0)
     assert view.made == 1
 
 
@@ -291,7 +112,7 @@ def test_a_page_per_header_that_it_varies_by(here):
     pages = {"text/html": "page 1 text/html", "text/plain": "page 2 text/plain"}
     for turn in range(3):
         for accepted, page in pages.items():
-            found, made = trips(lambda accepted=accepted: read(cached, accept=accepted))
+            found, made = trips_of(lambda accepted=accepted: read(cached, accept=accepted))
             assert found == page
         assert made == 0 or turn < 2
 
@@ -314,7 +135,7 @@ def test_not_modified(here):
         assert (response.status_code, response.content) == (304, b"")
         response = get(cached)
         assert (response.status_code, response.content) == (200, b"page 1")
-    assert trips(lambda: get(cached, if_none_match=etag).status_code) == (304, 0)
+    assert trips_of(lambda: get(cached, if_none_match=etag).status_code) == (304, 0)
     assert view.made == 1
 
 
@@ -364,8 +185,8 @@ def test_fragments(here, clock):
     """A hit once read; deleted by key, gone at once where it was deleted, after the local timeout elsewhere."""
     made = Maker()
     first = fragment(made)
-    assert trips(lambda: fragment(made)) == (first, 1)
-    assert trips(lambda: fragment(made)) == (first, 0)
+    assert trips_of(lambda: fragment(made)) == (first, 1)
+    assert trips_of(lambda: fragment(made)) == (first, 0)
     assert fragment(made, "there") == first, "from the remote"
     assert fragment(made, reader="bob") != first
     assert made.made == 2
@@ -403,7 +224,7 @@ def test_the_sites_pages(here, clock, site):
     for _ in range(2):
         assert ask(ann, "/mine/") == "ann saw old"
         assert ask(somebody, "/mine/") == "nobody saw old"
-    assert trips(lambda: ask(somebody, "/mine/")) == ("nobody saw old", 0)
+    assert trips_of(lambda: ask(somebody, "/mine/")) == ("nobody saw old", 0)
     caches["there"].clear()
     caches["there"].set("note", "new")
     clock.move(4.9)
@@ -420,27 +241,6 @@ def test_the_sites_pages_in_an_alias_of_their_own(here, site):
     for _ in range(2):
         assert ask(Client(), "/note/") == "old"
     assert [len(here.local), len(caches["there"].local)] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("order", "seen"),
-    [
-        ([RYW, *SITE], "new"),
-        ([SITE[0], RYW, SITE[1]], "new"),
-        ([*SITE, RYW], "old"),
-    ],
-    ids=["first", "between", "last"],
-)
-def test_where_read_your_writes_belongs(here, site, order, seen):
-    """Before what reads the cache, and so before the pages are looked up: or a page from before the write is served."""
-    site(MIDDLEWARE=order)
-    reader, other = Client(), Client()
-    here.set("note", "old")
-    for _ in range(2):
-        assert ask(reader, "/note/") == "old"
-    reader.post("/note/")
-    assert ask(other, "/note/") == "old", "who has not written waits for the local timeout"
-    assert ask(reader, "/note/") == seen
 
 
 def test_pages_that_vary_by_cookie_vary_by_the_cookie_of_a_write(here, site):

@@ -20,7 +20,9 @@ def test_a_change_by_another_process_is_seen(make_cache, mode, prefix):
     cache = make_cache(LOCAL_TIMEOUT=60, MISS_TIMEOUT=60)
     key = f"{prefix}0123abcd"
     assert mode(cache).get(key) is None
+    assert not mode(cache).has_key(key)
     cache.remote.set(key, [1])
+    assert mode(cache).has_key(key)
     assert mode(cache).get(key) == [1]
     cache.remote.set(key, [1, 2])
     assert mode(cache).get_many([key]) == {key: [1, 2]}

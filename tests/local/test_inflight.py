@@ -164,16 +164,6 @@ def test_callers_share_a_new_computation_when_the_key_was_written(flying, begun_
     assert begin(flying, "another key")[1] is beside
 
 
-def test_nothing_is_shared_when_all_keys_are_written(flying, begun_elsewhere):
-    """Of no key."""
-    older = [begun_elsewhere(key) for key in ("a", "b")]
-    flying.overtake(None)
-    assert all(computation.forgotten for computation in older)
-    for key in ("a", "b"):
-        newer = begun_elsewhere(key)
-        assert begin(flying, key)[1] is newer
-
-
 def test_what_is_forgotten_while_its_caller_waits_counts_for_nothing(flying, begun_elsewhere, elsewhere):
     """The caller has not begun to compute: it will see what was written."""
     begun_elsewhere()
@@ -245,20 +235,6 @@ def test_a_computation_whose_end_was_cut_off_keeps_nobody(flying, begun_elsewher
     assert elsewhere(begin, flying)[1] is own
     flying.leave(cut)
     assert elsewhere(begin, flying)[1] is own
-
-
-def test_many_callers_register_at_once_and_one_computes(flying):
-    """Whoever is first is everybody's."""
-    barrier = threading.Barrier(8)
-
-    def ask():
-        barrier.wait(5)
-        return begin(flying)
-
-    callers = [Run(ask) for _ in range(8)]
-    found = [caller.result() for caller in callers]
-    (first,) = [own for own, other in found if other is None]
-    assert [other for own, other in found if own is not first] == [first] * 7
 
 
 def test_only_a_computation_that_is_not_forgotten_stores(flying, begun_elsewhere):

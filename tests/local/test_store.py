@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.support.caches import LRU, TIERED
 from tests.support.copies import is_served
 from tieredcache.local.entries import FOREVER, NEVER, BareEntry
 from tieredcache.local.store import Store
@@ -218,19 +217,6 @@ def test_the_hit_ratio_before_the_first_read():
     from tieredcache import Stats
 
     assert Stats().hit_ratio == 0
-
-
-def test_public_names():
-    """What the package offers, exactly."""
-    import tieredcache
-    from tieredcache import backends
-
-    assert tieredcache.__all__ == ["RemoteOutage", "Stats", "cache", "caches", "fresh"]
-    assert backends.__all__ == ["LRUCache", "TieredCache"]
-    assert LRU.rpartition(".")[2] in backends.__all__
-    assert TIERED.rpartition(".")[2] in backends.__all__
-    for module in (tieredcache, backends):
-        assert all(hasattr(module, name) for name in module.__all__)
 
 
 class CutOff(Exception):

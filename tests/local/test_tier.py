@@ -91,18 +91,6 @@ def test_what_is_kept_is_served_until_its_deadline(make_tier, clock, value):
     assert served(tier) is UNKNOWN
 
 
-def test_a_copy_ends_with_the_remote_entry(make_tier, clock):
-    """A TTL shorter than the local timeout counts, and one of 0 keeps nothing."""
-    tier = make_tier()
-    fill(tier, "value", ttl=2)
-    clock.move(1.875)
-    assert served(tier) == "value"
-    clock.move(0.125)
-    assert served(tier) is UNKNOWN
-    assert fill(tier, "gone meanwhile", ttl=0) == "gone meanwhile"
-    assert len(tier) == 0
-
-
 @VALUES
 @FORGET
 def test_a_forget_between_begin_and_keep_publishes_nothing(make_tier, value, forget):
@@ -247,20 +235,6 @@ def test_a_fill_amid_a_change_is_returned_and_not_kept(make_tier):
     tier.busy = False
     assert len(tier) == 0
     assert tier.skipped == 1
-
-
-@FORGET
-def test_a_forget_amid_a_change_takes_effect(make_tier, forget):
-    """The copy stays, and is not served."""
-    tier = make_tier()
-    fill(tier, "old")
-    tier.busy = True
-    forget(tier)
-    tier.busy = False
-    assert served(tier) is UNKNOWN
-    fill(tier, "new")
-    assert served(tier) == "new"
-    assert consistent(tier)
 
 
 @pytest.mark.parametrize(("ttl", "end"), [(None, 8), (7, 7)], ids=["the option", "the remote entry"])

@@ -66,7 +66,7 @@ def test_two_pairs_share_a_local_entry_exactly_when_they_share_the_remote_one(na
         return maker.make_key(*pair)
 
     @settings(
-        max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+        max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
     )
     @given(first=PAIRS, second=PAIRS)
     @example(first=("a", None), second=(Colour.a, None))

@@ -285,30 +285,23 @@ DJANGO = "django.core.cache.backends"
 @pytest.mark.parametrize("kind", [OSError, redis.exceptions.ConnectionError, pickle.UnpicklingError])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "backend", ["django_redis.cache.RedisCache", f"{DJANGO}.redis.RedisCache", f"{DJANGO}.locmem.LocMemCache"]
+    "backend",
+    [
+        *("django_redis.cache.RedisCache", f"{DJANGO}.redis.RedisCache", f"{DJANGO}.locmem.LocMemCache"),
+        f"{DJANGO}.filebased.FileBasedCache",  # whose own failures are all of class OSError
+    ],
 )
-def test_other_keys_are_read_when_one_value_does_not_decode(url, backend, kind, way):
+def test_other_keys_are_read_when_one_value_does_not_decode(valkey_url, tmp_path, backend, kind, way):
     """Whatever error the decoding of one value raises, it says nothing of the remote, nor of other values."""
     keys = [f"key{number}" for number in range(50)]
-    with aliases({"BACKEND": backend, "LOCATION": url}):
+    location = f"{valkey_url}/13" if backend.endswith("RedisCache") else str(tmp_path / "cache")
+    with aliases({"BACKEND": backend, "LOCATION": location}):
         caches[ALONE].set_many({**dict.fromkeys(keys, "value"), "broken": Undecodable(kind)})
         others, broken = {}, {}
         for alias in (ALONE, TIER):
             broken[alias] = read_one(caches[alias], "broken", way)
             others[alias] = read_all(alias, keys, way=way)
     assert broken[ALONE].lost
-    assert_no_worse(others[TIER], others[ALONE], margin=0)
-
-
-def test_other_keys_are_read_when_one_value_of_a_file_cache_does_not_decode(tmp_path):
-    """The same for a remote whose own failures are all of class ``OSError``."""
-    keys = [f"key{number}" for number in range(50)]
-    with aliases({"BACKEND": f"{DJANGO}.filebased.FileBasedCache", "LOCATION": str(tmp_path / "cache")}):
-        caches[ALONE].set_many({**dict.fromkeys(keys, "value"), "broken": Undecodable(OSError)})
-        others = {}
-        for alias in (ALONE, TIER):
-            assert read_one(caches[alias], "broken").lost
-            others[alias] = read_all(alias, keys)
     assert_no_worse(others[TIER], others[ALONE], margin=0)
 
 

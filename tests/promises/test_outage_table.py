@@ -15,10 +15,7 @@ DEAD = {
     "django-redis": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"},
     "django": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"},
     "django-valkey": {"BACKEND": "django_valkey.cache.ValkeyCache", "LOCATION": "valkey://127.0.0.1:1/0"},
-    "cluster": {
-        "BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache",
-        "LOCATION": "valkey://127.0.0.1:1",
-    },
+    "cluster": {"BACKEND": "django_valkey.cluster_cache.cache.ClusterValkeyCache", "LOCATION": "valkey://127.0.0.1:1"},
     "memcached": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
         "LOCATION": "127.0.0.1:1",

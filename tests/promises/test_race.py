@@ -6,7 +6,6 @@ import threading
 import pytest
 
 from tests.support.doubles import Pause, RemoteDouble
-from tieredcache.local.entries import UNKNOWN
 
 REMOTE = {"BACKEND": "tests.support.doubles.RemoteDouble", "LOCATION": "race"}
 
@@ -68,11 +67,7 @@ WRITES = {
     "a cancelled set": (1, failing(lambda c: c.set("key", 2)), acancelled),
     "local.clear": (1, lambda c: c.local.clear(), lambda c: in_step(lambda c: c.local.clear(), c)),
     "local.forget": (1, lambda c: c.local.forget("key"), lambda c: in_step(lambda c: c.local.forget("key"), c)),
-    "look-through": (
-        1,
-        lambda c: c.get_backend_timeout and c.forgetful(),
-        lambda c: in_step(lambda c: c.forgetful(), c),
-    ),
+    "look-through": (1, lambda c: c.get_backend_timeout and c.forgetful(), lambda c: in_step(lambda c: c.forgetful(), c)),
 }
 READS = {
     "get": (lambda c: c.get("key"), lambda c: c.aget("key")),
@@ -158,26 +153,6 @@ def test_without_a_write_the_slow_reader_fills(cache, read):
     assert RemoteDouble.reads == reads
 
 
-def test_the_first_of_two_readers_fills_and_the_second_leaves_that_alone(cache):
-    """Two readers overlap, the first to return fills; the second leaves that alone."""
-    cache.set("key", 1)
-    pauses = []
-    threads = []
-    for _ in range(2):
-        RemoteDouble.pause = pause = Pause()
-        pauses.append(pause)
-        threads.append(threading.Thread(target=cache.get, args=["key"]))
-        threads[-1].start()
-        pause.wait()
-    pauses[1].release()
-    threads[1].join()
-    reads = RemoteDouble.reads
-    assert cache.get("key") == 1
-    assert RemoteDouble.reads == reads
-    pauses[0].release()
-    threads[0].join()
-
-
 def test_a_write_between_two_readers_stops_both(cache):
     """A reader that starts after the write shares nothing with one that started before it."""
     cache.set("key", 1)
@@ -218,34 +193,6 @@ def test_a_cancelled_read_leaves_nothing_behind(cache):
 
     asyncio.run(cancel())
     assert cache.stats().remote_errors == 0
-
-
-def test_forgetting_in_the_middle_of_a_fill_takes_effect(cache, monkeypatch):
-    """As from a destructor that the garbage collector runs there: after each step of the fill, forget the key."""
-    tier = cache._tier
-    for step in ("before the entry is put", "after it is put", "after it is published"):
-        cache.clear()
-        cache.set("key", 1)
-        put = tier.put
-
-        def breaking_in(key, entry, *rest, step=step, put=put):
-            if step == "before the entry is put":
-                tier.forget("key")
-            done = put(key, entry, *rest)
-            if step == "after it is put":
-                tier.forget("key")
-            elif step == "after it is published":
-                publish = type(entry).publish
-                entry_class = type("Published", (type(entry),), {"__slots__": ()})
-                entry_class.publish = lambda self, deadline: (publish(self, deadline), tier.forget("key"))
-                entry.__class__ = entry_class
-            return done
-
-        monkeypatch.setattr(tier, "put", breaking_in)
-        assert cache.get("key") == 1
-        monkeypatch.undo()
-        assert cache._tier.serve("key", lambda read_at: True) is UNKNOWN, step
-        monkeypatch.setattr(RemoteDouble, "forgetful", lambda self: None, raising=False)
 
 
 def test_two_aliases_over_one_remote_see_each_others_writes(make_cache):

@@ -6,21 +6,12 @@ import time
 import pytest
 import redis
 
+from tests.support.caches import KINDS
 from tests.support.copies import deadline, is_served
 from tests.support.doubles import RemoteDouble
 from tests.support.trips import CountingConnection, counting
 
-TELLING = [
-    "fakeredis",
-    "django-redis",
-    "django-redis-json",
-    "django-redis-sentinel",
-    "django",
-    "redis-server",
-    "django-valkey",
-    "django-valkey-cluster",
-    "django-redis-shard",
-]
+TELLING = [kind for kind in KINDS if kind not in {"locmem", "file", "memcached", "django-redis-herd"}]
 every_telling_remote = pytest.mark.parametrize("kind", TELLING)
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -85,7 +76,7 @@ def test_a_remote_that_cannot_tell_gets_the_local_timeout_alone(kind, make_cache
     assert left(cache, "key", clock) == 60
 
 
-@pytest.mark.parametrize("kind", TELLING)
+@every_telling_remote
 def test_a_key_that_expires_between_get_and_pttl_is_returned_and_not_kept(kind, make_cache, monkeypatch):
     """GET finds it, PTTL does not: its TTL must not be taken for none at all."""
     cache = make_cache(kind, LOCAL_TIMEOUT=60)

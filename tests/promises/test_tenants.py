@@ -9,6 +9,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
 from tests.support.bounded import Run
+from tests.support.tables import refuses
 from tieredcache.lookups import LookupTable
 
 TIERED = "tieredcache.backends.TieredCache"
@@ -167,23 +168,66 @@ def test_a_prefix_or_version_is_noticed_when_it_is_assigned_to_the_remote(mode):
         assert over({"default": tiered, "remote": {**remote, "LOCATION": uuid.uuid4().hex}}, run) == alone
 
 
-def test_tenants_have_rows_of_their_own_when_keys_depend_on_them(remote):
-    """A LookupTable belongs to the remote's key."""
+@pytest.fixture
+def first_tenant():
+    token = tenant.set(1)
+    yield
+    tenant.reset(token)
 
+
+@pytest.fixture(params=[*(name for name in REMOTES if name != "none"), "lru"])
+def tenants_cache(request, make_cache, make_lru, first_tenant):
+    if request.param == "lru":
+        return make_lru(KEY_FUNCTION=key_of_tenant)
+    return make_cache({**REMOTES[request.param], "LOCATION": uuid.uuid4().hex}, LOCAL_TIMEOUT=5, JITTER=0)
+
+
+def tenants_table(broken=None):
     def source():
-        return [{"code": "de", "owner": tenant.get()}]
+        if broken:
+            raise broken[0]
+        return [{"code": "GB", "tenant": tenant.get()}]
 
-    def rows(cache):
-        table = LookupTable("table", source, key="code")
-        return [(tenant.set(each), table["de"].owner, len(table), table.get("fr"))[1:] for each in (1, 2, 1, 2, 3)]
+    return LookupTable("table", source, key="code", timeout=60)
 
-    def alone(cache):
-        found = [(tenant.set(each), cache.get_or_set("table", source))[1] for each in (1, 2, 1, 2, 3)]
-        return [(row["owner"], 1, None) for (row,) in found]
 
-    tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 60}}
-    expected = over({"default": remote}, alone)
-    assert over({"default": tiered, "remote": {**remote, "LOCATION": uuid.uuid4().hex}}, rows) == expected
+def test_each_tenant_has_its_rows(tenants_cache, mode):
+    """However the cache tells tenants apart; cold, warm and reloaded."""
+    table = tenants_table()
+    for _ in range(2):
+        for name in (1, 2):
+            tenant.set(name)
+            for _ in range(2):
+                assert mode(table).get("GB").tenant == table["GB"].tenant == name
+            mode(table).reload()
+            assert table["GB"].tenant == name
+
+
+def test_tenants_are_told_apart_while_the_source_fails(tenants_cache, clock):
+    """A tenant whose rows this process has is served them; another one gets the error, and nobody else's rows."""
+    broken = []
+    table = tenants_table(broken)
+    assert table["GB"].tenant == 1
+    broken.append(RuntimeError("away"))
+    tenants_cache.delete("table")
+    clock.move(61)
+    for _ in range(2):
+        tenant.set(1)
+        assert table["GB"].tenant == 1
+        tenant.set(2)
+        with pytest.raises(RuntimeError, match="away"):
+            table["GB"]
+
+
+def test_rows_that_the_cache_does_not_keep_are_held_by_tenant(make_cache, monkeypatch, first_tenant):
+    """In an outage that is ignored."""
+    cache = make_cache(REMOTE_ERRORS="ignore", remote_alias={"KEY_FUNCTION": key_of_tenant})
+
+    refuses(monkeypatch, cache.remote, "get", "set", "add")
+    table = tenants_table()
+    for name in (1, 2, 1, 2):
+        tenant.set(name)
+        assert table["GB"].tenant == name
 
 
 @pytest.mark.parametrize(("name", "value"), [("key_prefix", "other"), ("version", 2), ("key_func", key_of_tenant)])

@@ -16,12 +16,6 @@ KEYS = "abcdefgh"[:ENOUGH]
 REFUSED = ConnectionError("refused")
 
 
-@pytest.fixture
-def log(caplog):
-    """The lines on the project's logger."""
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
-
-
 class Server:
     """A server whose reads a test lets fail and succeed, each at the time that the clock shows."""
 
@@ -317,11 +311,3 @@ def test_what_the_remote_would_have_called_a_miss_is_one(server):
     server.succeeds()
     server.goes_down()
     assert not server.circuit.swallows(WHOLE)
-
-
-def test_writes_that_are_ignored_are_logged_once_a_minute(server, clock, log):
-    """With the latest error."""
-    for _ in range(20):
-        server.circuit.write_ignored(REFUSED)
-        clock.move(5.9)
-    assert log() == ["Writes to the remote cache 'remote' fail, and are ignored: ConnectionError: refused."] * 2

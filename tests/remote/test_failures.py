@@ -23,14 +23,7 @@ from django_valkey.exceptions import ConnectionInterrupted
 from tests.remote.failing import DOUBLE, fail, heal
 from tests.support.doubles import Odd, RemoteDouble, Strict
 from tieredcache import RemoteOutage
-from tieredcache.remote.failures import (
-    Swallowed,
-    describe,
-    is_remote_error,
-    outage_class,
-    packages_of,
-    says_down,
-)
+from tieredcache.remote.failures import Swallowed, describe, is_remote_error, outage_class, packages_of, says_down
 
 CLIENTS = (redis, valkey)
 OWN = frozenset({"tests"})  # as if the remote were a backend of the package tests
@@ -214,30 +207,26 @@ def test_an_error_is_described_in_one_line():
 # --- values that do not decode ---
 
 
-def test_a_value_that_does_not_decode_is_logged_once_until_it_does(make_cache, mode, caplog):
+def test_a_value_that_does_not_decode_is_logged_once_until_it_does(make_cache, mode, log):
     """For each key; of the keys that have been logged, no more than MAX_ENTRIES are remembered."""
-
-    def logged():
-        return [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
-
     cache = make_cache(DOUBLE, LOCAL_TIMEOUT=0, MAX_ENTRIES=3)
     cache.set("a", "text")
     fail(pickle.UnpicklingError("no pickle"))
     for _ in range(2):
         assert mode(cache).get("a", "default") == "default"
         assert mode(cache).get_many(["a", "b"]) == {}
-    assert len(logged()) == 2
-    assert "'a'" in logged()[0]
-    assert "UnpicklingError" in logged()[0]
+    assert len(log()) == 2
+    assert "'a'" in log()[0]
+    assert "UnpicklingError" in log()[0]
     heal()
     assert mode(cache).get("a") == "text"
     fail(pickle.UnpicklingError("no pickle"))
     mode(cache).get("a")
-    assert len(logged()) == 3
+    assert len(log()) == 3
     mode(cache).get_many("abcdb")
-    assert len(logged()) == 5, "c and d"
+    assert len(log()) == 5, "c and d"
     mode(cache).get("a")
-    assert len(logged()) == 6, "it is not remembered any more"
+    assert len(log()) == 6, "it is not remembered any more"
     assert cache.stats().remote_errors == 0
 
 

@@ -1,5 +1,7 @@
 """Many keys are read by one script where the server runs it, and by a pipeline where it does not: the same answers."""
 
+import contextlib
+
 import pytest
 import redis
 import valkey
@@ -41,17 +43,13 @@ def filled(cache):
     return cache
 
 
-def logged(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
-
-
-def assert_read_by_pipelines(cache, pipelines, caplog):
+def assert_read_by_pipelines(cache, pipelines, log):
     pipelines.clear()
     for _ in range(3):
         assert cache.get_many(KEYS) == VALUES
         cache.local.clear()
     assert len(pipelines) == 3
-    assert len(logged(caplog)) == 1
+    assert len(log()) == 1
 
 
 @pytest.mark.parametrize("kind", ["django-redis", "django"])
@@ -99,12 +97,18 @@ def test_no_copy_outlives_the_remotes_entry_when_a_script_has_read_it(kind, make
     assert pipelines == []
 
 
+@contextlib.contextmanager
+def raw(kind, valkey_url):
+    """A client of the database that a remote of this kind is in."""
+    with redis.Redis.from_url(f"{valkey_url}/{dict(zip(KINDS, (1, 6, 7), strict=True))[kind]}") as server:
+        yield server
+
+
 @every_kind
 def test_a_value_of_another_type_is_what_the_remote_calls_it(kind, make_cache, mode, valkey_url):
     """An error to django-valkey, a miss to the others, and absent to nobody."""
     cache = filled(make_cache(kind, MISS_TIMEOUT=60))
-    database = {"django-redis": 1, "django": 6, "django-valkey": 7}[kind]
-    with redis.Redis.from_url(f"{valkey_url}/{database}") as server:
+    with raw(kind, valkey_url) as server:
         server.delete(f":1:{KEYS[3]}")
         server.rpush(f":1:{KEYS[3]}", "item")
     if kind == "django-valkey":
@@ -118,8 +122,7 @@ def test_a_value_of_another_type_is_what_the_remote_calls_it(kind, make_cache, m
 @every_kind
 def test_a_value_that_does_not_decode_is_a_miss_and_its_neighbours_are_none(kind, make_cache, mode, valkey_url):
     cache = filled(make_cache(kind))
-    database = {"django-redis": 1, "django": 6, "django-valkey": 7}[kind]
-    with redis.Redis.from_url(f"{valkey_url}/{database}") as server:
+    with raw(kind, valkey_url) as server:
         server.set(f":1:{KEYS[3]}", b"no pickle")
     assert mode(cache).get_many(KEYS) == {key: [key] for key in KEYS if key != KEYS[3]}
     assert len(cache.local) == 19
@@ -177,7 +180,7 @@ def test_large_values_are_read_by_a_pipeline_after_the_first_time(make_cache, pi
 
 
 @every_kind
-def test_a_user_that_may_not_run_scripts_reads_by_a_pipeline_from_then_on(kind, make_cache, valkey_url, caplog, pipelines):
+def test_a_user_that_may_not_run_scripts_reads_by_a_pipeline_from_then_on(kind, make_cache, valkey_url, log, pipelines):
     """Said once in the log."""
     with redis.Redis.from_url(valkey_url) as server:
         server.acl_setuser("plain", enabled=True, nopass=True, keys="*", channels="*", commands=["+@all", "-@scripting"])
@@ -197,15 +200,15 @@ def test_a_user_that_may_not_run_scripts_reads_by_a_pipeline_from_then_on(kind, 
         finally:
             server.acl_deluser("plain")
     assert len(pipelines) == 1
-    [message] = logged(caplog)
+    [message] = log()
     assert "'remote'" in message
     assert "secret" not in message
 
 
-def test_a_server_without_scripts_is_read_by_a_pipeline(make_cache, caplog):
+def test_a_server_without_scripts_is_read_by_a_pipeline(make_cache, log):
     cache = filled(make_cache("fakeredis"))
     assert cache.get_many(KEYS) == VALUES
-    assert len(logged(caplog)) == 1
+    assert len(log()) == 1
 
 
 REFUSED = [
@@ -233,7 +236,7 @@ def raising(monkeypatch, error, where="evalsha_ro"):
 
 
 @pytest.mark.parametrize("error", REFUSED, ids=repr)
-def test_a_refusal_is_answered_by_the_pipeline(error, make_cache, monkeypatch, caplog, pipelines):
+def test_a_refusal_is_answered_by_the_pipeline(error, make_cache, monkeypatch, log, pipelines):
     cache = filled(make_cache("django-redis"))
     with monkeypatch.context() as patch:
         raising(patch, error)
@@ -241,11 +244,11 @@ def test_a_refusal_is_answered_by_the_pipeline(error, make_cache, monkeypatch, c
     cache.local.clear()
     assert cache.get_many(KEYS) == VALUES
     assert pipelines == [21, 21]
-    assert len(logged(caplog)) == 1
+    assert len(log()) == 1
 
 
 @pytest.mark.parametrize("error", FAILED, ids=repr)
-def test_a_failure_is_raised_and_the_script_is_sent_again(error, make_cache, monkeypatch, caplog, pipelines):
+def test_a_failure_is_raised_and_the_script_is_sent_again(error, make_cache, monkeypatch, log, pipelines):
     cache = filled(make_cache("django-redis"))
     with monkeypatch.context() as patch:
         raising(patch, error)
@@ -253,10 +256,10 @@ def test_a_failure_is_raised_and_the_script_is_sent_again(error, make_cache, mon
             cache.get_many(KEYS)
     assert cache.get_many(KEYS) == VALUES
     assert pipelines == []
-    assert logged(caplog) == []
+    assert log() == []
 
 
-def test_what_the_pipeline_may_not_do_either_is_no_reason_to_give_the_script_up(make_cache, valkey_url, caplog, pipelines):
+def test_what_the_pipeline_may_not_do_either_is_no_reason_to_give_the_script_up(make_cache, valkey_url, log, pipelines):
     """One key that the user may not read: an error, as it would be without us, and no more."""
     with redis.Redis.from_url(valkey_url) as server:
         server.acl_setuser("narrow", enabled=True, nopass=True, keys=[":1:key:*"], channels="*", commands=["+@all"])
@@ -271,10 +274,10 @@ def test_what_the_pipeline_may_not_do_either_is_no_reason_to_give_the_script_up(
         finally:
             server.acl_deluser("narrow")
     assert pipelines == []
-    assert logged(caplog) == []
+    assert log() == []
 
 
-def test_a_proxy_that_asks_one_server_for_all_keys_is_found_out(make_cache, monkeypatch, caplog, pipelines):
+def test_a_proxy_that_asks_one_server_for_all_keys_is_found_out(make_cache, monkeypatch, log, pipelines):
     """Envoy and its like send a script to the server of its first key, where the keys of other servers are missing."""
     cache = make_cache("django-redis")
     cache.remote.set_many(VALUES)
@@ -287,10 +290,10 @@ def test_a_proxy_that_asks_one_server_for_all_keys_is_found_out(make_cache, monk
         ]
 
     monkeypatch.setattr(redis.Redis, "evalsha_ro", one_server)
-    assert_read_by_pipelines(cache, pipelines, caplog)
+    assert_read_by_pipelines(cache, pipelines, log)
 
 
-def test_a_key_that_is_written_meanwhile_is_no_reason_to_give_the_script_up(make_cache, monkeypatch, caplog, pipelines):
+def test_a_key_that_is_written_meanwhile_is_no_reason_to_give_the_script_up(make_cache, monkeypatch, log, pipelines):
     cache = make_cache("django-redis")
     evalsha_ro = redis.Redis.evalsha_ro
 
@@ -307,10 +310,10 @@ def test_a_key_that_is_written_meanwhile_is_no_reason_to_give_the_script_up(make
     pipelines.clear()
     assert cache.get_many(KEYS) == VALUES
     assert pipelines == []
-    assert logged(caplog) == []
+    assert log() == []
 
 
-def test_a_proxy_that_closes_the_connection_on_a_script_is_asked_by_pipelines(make_cache, monkeypatch, caplog, pipelines):
+def test_a_proxy_that_closes_the_connection_on_a_script_is_asked_by_pipelines(make_cache, monkeypatch, log, pipelines):
     """As twemproxy does. Where the pipeline fails as well, it was not the script."""
     cache = make_cache("django-redis")
     cache.remote.set_many(VALUES)
@@ -319,7 +322,7 @@ def test_a_proxy_that_closes_the_connection_on_a_script_is_asked_by_pipelines(ma
         patch.setattr(redis.client.Pipeline, "execute", redis.Redis.evalsha_ro)
         with pytest.raises(redis.ConnectionError):
             cache.get_many(KEYS)
-    assert_read_by_pipelines(cache, pipelines, caplog)
+    assert_read_by_pipelines(cache, pipelines, log)
 
 
 def test_nobody_waits_twice_for_a_connection(make_cache, monkeypatch, pipelines):
@@ -343,7 +346,7 @@ def primary_and_replica():
 
 
 @pytest.mark.parametrize("kind", ["django-redis", "django"])
-def test_a_replica_runs_the_script(kind, make_cache, primary_and_replica, caplog, pipelines):
+def test_a_replica_runs_the_script(kind, make_cache, primary_and_replica, log, pipelines):
     backend = {"django-redis": "django_redis.cache.RedisCache", "django": "django.core.cache.backends.redis.RedisCache"}
     cache = make_cache({"BACKEND": backend[kind], "LOCATION": list(primary_and_replica)})
     for key in KEYS:
@@ -358,4 +361,4 @@ def test_a_replica_runs_the_script(kind, make_cache, primary_and_replica, caplog
             cache.local.clear()
         assert replica.info("commandstats")["cmdstat_evalsha_ro"]["calls"] > 1
     assert pipelines == []
-    assert logged(caplog) == []
+    assert log() == []

@@ -18,12 +18,6 @@ NOBODY = "127.0.0.1:1"  # where no server listens
 AT_ALL_TIMES = {"retry_timeout": -1, "retry_attempts": 1_000_000_000}  # when pymemcache is to try a server that has failed
 
 
-@pytest.fixture
-def log(caplog):
-    """The lines on the project's logger."""
-    return lambda: [record.getMessage() for record in caplog.records if record.name == "tieredcache"]
-
-
 def go_down(cache, clock, keys):
     """Read keys of servers that fail, until these are known to be down."""
     read_in_vain(cache, keys)

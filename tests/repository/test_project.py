@@ -247,6 +247,12 @@ def test_what_stands_around_the_core_has_no_more_lines_than_promised():
     assert sum(text.count("\n") for module, text in MODULES.items() if part(module) in AROUND) <= 2310
 
 
+def test_no_file_of_tests_has_more_than_400_lines():
+    """It holds one subject."""
+    lines = {path.name: path.read_text().count("\n") for path in (ROOT / "tests").rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
 def test_at_most_nine_modules_lie_loose_at_the_top():
     """The others are in the folder of their job."""
     assert len(list(PACKAGE.glob("*.py"))) <= 9

@@ -5,6 +5,7 @@ import pytest
 from tests.stress.test_stress import run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "code"), [([], 0), (["--unserialised"], 1)])
 def test_nobody_sees_rows_older_than_its_own_last_reload(arguments, code):
     """And nobody waits without an end. The program finds what it is for: reloads that simply read and write."""

@@ -89,3 +89,11 @@ def wait_until_all_block(threads, seconds=10):
         still = still + 1 if now == before else 0
         before = now
         time.sleep(0.02)  # no event tells that another thread waits
+
+
+def until(condition, seconds=10):
+    """Wait for ``condition()`` in this thread; fails where it does not come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.001)  # no event tells that another caller has begun to wait

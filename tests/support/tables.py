@@ -34,3 +34,13 @@ def in_threads(count, work):
 def look(mode, table, key, default=None):
     """By ``get``, or by ``aget`` in an event loop of its own."""
     return mode(table).get(key, default)
+
+
+def refuses(monkeypatch, remote, *methods):
+    """From now on ``remote`` cannot be reached by these methods."""
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("refused")
+
+    for name in methods:
+        monkeypatch.setattr(type(remote), name, refuse)

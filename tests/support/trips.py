@@ -17,3 +17,9 @@ def counting(kind, url):
         return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{url}/10", "OPTIONS": options}
     options = {"connection_class": CountingConnection}
     return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{url}/11", "OPTIONS": options}
+
+
+def trips_of(operation):
+    """What ``operation`` returned, and how often it went to the server."""
+    CountingConnection.trips = 0
+    return operation(), CountingConnection.trips

@@ -1,17 +1,42 @@
 """What the page on moving lists as changes, exactly: before and after, the answers that the scene returns."""
 
+STATS = {"`stats()`": (["AttributeError"], ["Stats"])}
+LONG_KEYS = {
+    "keys with spaces, keys of more than 250 characters": (
+        ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
+        ["True", "True", "1"],
+    )
+}
+FROM_A_CACHE_WITHOUT_THEM = {
+    **STATS,
+    **LONG_KEYS,
+    "`ttl()`, `keys()`, `delete_pattern()`, `expire()`": (
+        ["1", "AttributeError", "AttributeError", "AttributeError", "1", "3", "AttributeError", "3"],
+        ["1", "60", "['user:1']", "2", "None", "3", "True", "None"],
+    ),
+    "`lock()`": (["AttributeError"], ["in turn, another at the same time: False"]),
+    "`set(key, value, nx=True)`": (["TypeError", "1"], ["False", "1"]),
+    "`hset()`, `sadd()`": (["AttributeError", "AttributeError"], ["1", "1"]),
+}
+FROM_CACHEX = {
+    **STATS,
+    "`lock()`": (["NotSupportedError"], ["in turn, another at the same time: False"]),
+    "`hset()`, `sadd()`": (["NotSupportedError", "NotSupportedError"], ["1", "1"]),
+    "a stored value that no longer decodes": (["SerializerError"], ["'default'"]),
+}
 CHANGES = {
     "redis": {
+        **STATS,
         "a value that another worker replaces": (
             ["'old'", "'new'", "'new'", "'new'", "None"],
             ["'old'", "'old'", "'new'", "'new'", "None"],
         ),
         "`get(key, client=...)`": (["1"], ["TypeError"]),
         "`get_redis_connection()`": (["1", "1", "None", "None"], ["1", "1", "1", "None"]),
-        "`stats()`": (["AttributeError"], ["Stats"]),
         "a stored value that no longer decodes": (["UnpicklingError"], ["'default'"]),
     },
     "fallthrough": {
+        **FROM_A_CACHE_WITHOUT_THEM,
         "what writes return": (
             ["None", "None", "None", "None", "None", "None"],
             ["True", "None", "True", "False", "1", "None"],
@@ -27,28 +52,17 @@ CHANGES = {
         "an entry that expires while a worker has a copy": (["'alive'", "'alive'"], ["'alive'", "None"]),
         "timeouts of parts of a second": (["1", "1", "1"], ["1", "1", "None"]),
         "`None` as a value": (["'default'", "{}", "False"], ["None", "{'none': None}", "True"]),
-        "keys with spaces, keys of more than 250 characters": (
-            ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
-            ["True", "True", "1"],
-        ),
         "versions of keys": (
             ["'one'", "'two'", "None", "AttributeError", "'one'", "None", "AttributeError"],
             ["'one'", "'two'", "True", "2", "None", "'one'", "ValueError"],
         ),
         "`incr()` leaves the expiry as it is": (["2", "2"], ["2", "None"]),
-        "`ttl()`, `keys()`, `delete_pattern()`, `expire()`": (
-            ["1", "AttributeError", "AttributeError", "AttributeError", "1", "3", "AttributeError", "3"],
-            ["1", "60", "['user:1']", "2", "None", "3", "True", "None"],
-        ),
-        "`lock()`": (["AttributeError"], ["in turn, another at the same time: False"]),
-        "`set(key, value, nx=True)`": (["TypeError", "1"], ["False", "1"]),
         "`get_redis_connection()`": (["1", "NotImplementedError", "1", "1"], ["1", "1", "1", "1"]),
-        "`hset()`, `sadd()`": (["AttributeError", "AttributeError"], ["1", "1"]),
-        "`stats()`": (["AttributeError"], ["Stats"]),
         "a stored value that no longer decodes": (["UnpicklingError"], ["'default'"]),
         "sessions in the cache": (["apple plum", "apple plum"], ["apple pear plum", "apple pear plum"]),
     },
     "locmem": {
+        **FROM_A_CACHE_WITHOUT_THEM,
         "an entry that another worker has stored": (["'found'", "None"], ["'found'", "'found'"]),
         "a value that another worker replaces": (
             ["'old'", "'old'", "'old'", "'old'", "None"],
@@ -65,44 +79,28 @@ CHANGES = {
             ["None", "[]", "True", "False", "None", "None"],
             ["True", "None", "True", "False", "1", "None"],
         ),
-        "keys with spaces, keys of more than 250 characters": (
-            ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
-            ["True", "True", "1"],
-        ),
-        "`ttl()`, `keys()`, `delete_pattern()`, `expire()`": (
-            ["1", "AttributeError", "AttributeError", "AttributeError", "1", "3", "AttributeError", "3"],
-            ["1", "60", "['user:1']", "2", "None", "3", "True", "None"],
-        ),
-        "`lock()`": (["AttributeError"], ["in turn, another at the same time: False"]),
-        "`set(key, value, nx=True)`": (["TypeError", "1"], ["False", "1"]),
         "`get_redis_connection()`": (["1", "NotImplementedError", "1", "1"], ["1", "1", "1", "None"]),
-        "`hset()`, `sadd()`": (["AttributeError", "AttributeError"], ["1", "1"]),
-        "`stats()`": (["AttributeError"], ["Stats"]),
         "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "12 of 12"]),
         "a restart, a deploy": (["None", "None"], ["'kept'", "'kept'"]),
         "`clear()`": (["None", "somebody else's"], ["None"]),
     },
     "locmem-own": {
+        **STATS,
         "keys with spaces, keys of more than 250 characters": (
             ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
             ["None", "None", "1"],
         ),
-        "`stats()`": (["AttributeError"], ["Stats"]),
         "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"]),
     },
-    "lruobject": {
-        "`stats()`": (["AttributeError"], ["Stats"]),
-        "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"]),
-    },
+    "lruobject": {**STATS, "more entries than `MAX_ENTRIES`": (["1199", "8 of 12"], ["1199", "10 of 12"])},
     "cachex": {
+        **FROM_CACHEX,
         "sessions in the cache": (["apple pear", "apple plum"], ["apple pear plum", "apple pear plum"]),
         "timeouts of parts of a second": (["1", "1", "None"], ["1", "None", "None"]),
-        "`lock()`": (["NotSupportedError"], ["in turn, another at the same time: False"]),
-        "`hset()`, `sadd()`": (["NotSupportedError", "NotSupportedError"], ["1", "1"]),
-        "`stats()`": (["AttributeError"], ["Stats"]),
-        "a stored value that no longer decodes": (["SerializerError"], ["'default'"]),
     },
     "cachex-redis": {
+        **FROM_CACHEX,
+        **LONG_KEYS,
         "sessions in the cache": (["apple pear", "apple plum"], ["apple pear plum", "apple pear plum"]),
         "counters: `add()`, `incr()`, `decr()`": (
             ["1", "2", "3", "4", "5", "1", "3"],
@@ -110,15 +108,7 @@ CHANGES = {
         ),
         "what writes return": (["None", "[]", "True", "False", "1", "True"], ["True", "None", "True", "False", "1", "None"]),
         "objects that cannot be pickled": (["SerializerError", "None"], ["PicklingError", "None"]),
-        "keys with spaces, keys of more than 250 characters": (
-            ["None CacheKeyWarning", "None CacheKeyWarning", "1 CacheKeyWarning"],
-            ["True", "True", "1"],
-        ),
-        "`lock()`": (["NotSupportedError"], ["in turn, another at the same time: False"]),
         "`get_redis_connection()`": (["1", "NotImplementedError", "1", "1"], ["1", "1", "1", "None"]),
-        "`hset()`, `sadd()`": (["NotSupportedError", "NotSupportedError"], ["1", "1"]),
-        "`stats()`": (["AttributeError"], ["Stats"]),
-        "a stored value that no longer decodes": (["SerializerError"], ["'default'"]),
         "`clear()`": (["None", "somebody else's"], ["None"]),
     },
 }
@@ -136,84 +126,58 @@ ELSEWHERE = {
 }
 
 # What each row of the tables of options means: an alias, settings for it, and whether they are accepted there.
+KEYS_AND_TIMEOUT = {
+    "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
+    "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
+        ("remote", {"KEY_PREFIX": "p"}, True),
+        ("default", {"KEY_PREFIX": "p"}, False),
+        ("remote", {"VERSION": 2}, True),
+        ("default", {"VERSION": 2}, False),
+        ("remote", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
+        ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
+    ],
+}
+OF_AN_LRU_CACHE = {
+    "`LOCATION`": [("default", {"LOCATION": "other"}, True)],
+    "`TIMEOUT`": [("default", {"TIMEOUT": 0.5}, True), ("default", {"TIMEOUT": None}, True)],
+    '`OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
+    '`OPTIONS["CULL_FREQUENCY"]`': [("default", {"OPTIONS": {"CULL_FREQUENCY": 0}}, True)],
+    "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
+        ("default", {"KEY_PREFIX": "p"}, True),
+        ("default", {"VERSION": 2}, True),
+        ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
+    ],
+}
+OF_CACHEX = {
+    '`OPTIONS["tiers"]`': [("default", {"OPTIONS": {"tiers": ["local", "remote"]}}, False)],
+    '`OPTIONS["l1_timeout"]`': [
+        ("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True),
+        ("default", {"OPTIONS": {"l1_timeout": 60}}, False),
+    ],
+    'the local alias\'s `OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
+}
 OPTIONS = {
     "locmem": {
         "`LOCATION`": [
             ("remote", {"LOCATION": "redis://127.0.0.1:1/2"}, True),
             ("default", {"LOCATION": "catalogue"}, False),
         ],
-        "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
         '`OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
         '`OPTIONS["CULL_FREQUENCY"]`': [("default", {"OPTIONS": {"CULL_FREQUENCY": 3}}, False)],
-        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
-            ("remote", {"KEY_PREFIX": "p"}, True),
-            ("default", {"KEY_PREFIX": "p"}, False),
-            ("remote", {"VERSION": 2}, True),
-            ("default", {"VERSION": 2}, False),
-            ("remote", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
-            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
-        ],
+        **KEYS_AND_TIMEOUT,
     },
-    "locmem-own": {
-        "`LOCATION`": [("default", {"LOCATION": "other"}, True)],
-        "`TIMEOUT`": [("default", {"TIMEOUT": 0.5}, True), ("default", {"TIMEOUT": None}, True)],
-        '`OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
-        '`OPTIONS["CULL_FREQUENCY"]`': [("default", {"OPTIONS": {"CULL_FREQUENCY": 0}}, True)],
-        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
-            ("default", {"KEY_PREFIX": "p"}, True),
-            ("default", {"VERSION": 2}, True),
-            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
-        ],
-    },
-    "lruobject": {
-        "`LOCATION`": [("default", {"LOCATION": "other"}, True)],
-        "`NAME`": [("default", {"NAME": "other"}, True)],
-        "`TIMEOUT`": [("default", {"TIMEOUT": 0.5}, True), ("default", {"TIMEOUT": None}, True)],
-        '`OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
-        '`OPTIONS["CULL_FREQUENCY"]`': [("default", {"OPTIONS": {"CULL_FREQUENCY": 0}}, True)],
-        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
-            ("default", {"KEY_PREFIX": "p"}, True),
-            ("default", {"VERSION": 2}, True),
-            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
-        ],
-    },
+    "locmem-own": OF_AN_LRU_CACHE,
+    "lruobject": {**OF_AN_LRU_CACHE, "`NAME`": [("default", {"NAME": "other"}, True)]},
     "fallthrough": {
         '`OPTIONS["cache_names"]`': [("default", {"OPTIONS": {"cache_names": ["local", "remote"]}}, False)],
         "the local alias's `TIMEOUT`": [("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True)],
         'the local alias\'s `OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
         'the local alias\'s `OPTIONS["CULL_FREQUENCY"]`': [("default", {"OPTIONS": {"CULL_FREQUENCY": 3}}, False)],
-        "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
-        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
-            ("remote", {"KEY_PREFIX": "p"}, True),
-            ("default", {"KEY_PREFIX": "p"}, False),
-            ("remote", {"VERSION": 2}, True),
-            ("default", {"VERSION": 2}, False),
-            ("remote", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
-            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
-        ],
+        **KEYS_AND_TIMEOUT,
     },
-    "cachex": {
-        '`OPTIONS["tiers"]`': [("default", {"OPTIONS": {"tiers": ["local", "remote"]}}, False)],
-        '`OPTIONS["l1_timeout"]`': [
-            ("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True),
-            ("default", {"OPTIONS": {"l1_timeout": 60}}, False),
-        ],
-        'the local alias\'s `OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
-        "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
-        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
-            ("remote", {"KEY_PREFIX": "p"}, True),
-            ("default", {"KEY_PREFIX": "p"}, False),
-            ("default", {"VERSION": 2}, False),
-            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
-        ],
-    },
+    "cachex": {**OF_CACHEX, **KEYS_AND_TIMEOUT},
     "cachex-redis": {
-        '`OPTIONS["tiers"]`': [("default", {"OPTIONS": {"tiers": ["local", "remote"]}}, False)],
-        '`OPTIONS["l1_timeout"]`': [
-            ("default", {"OPTIONS": {"LOCAL_TIMEOUT": 60}}, True),
-            ("default", {"OPTIONS": {"l1_timeout": 60}}, False),
-        ],
-        'the local alias\'s `OPTIONS["MAX_ENTRIES"]`': [("default", {"OPTIONS": {"MAX_ENTRIES": 5}}, True)],
+        **OF_CACHEX,
         'the remote\'s `OPTIONS["socket_timeout"]`': [
             ("remote", {"OPTIONS": {"SOCKET_TIMEOUT": 2}}, True),
             ("default", {"OPTIONS": {"socket_timeout": 2}}, False),
@@ -228,15 +192,7 @@ OPTIONS = {
         ],
     },
     "redis": {
-        "`TIMEOUT`": [("remote", {"TIMEOUT": 60}, True), ("default", {"TIMEOUT": 60}, True)],
-        "`KEY_PREFIX`, `VERSION`, `KEY_FUNCTION`": [
-            ("remote", {"KEY_PREFIX": "p"}, True),
-            ("default", {"KEY_PREFIX": "p"}, False),
-            ("remote", {"VERSION": 2}, True),
-            ("default", {"VERSION": 2}, False),
-            ("remote", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, True),
-            ("default", {"KEY_FUNCTION": "django.core.cache.backends.base.default_key_func"}, False),
-        ],
+        **KEYS_AND_TIMEOUT,
         '`OPTIONS["CLIENT_CLASS"]`, `OPTIONS["SERIALIZER"]` and the rest': [
             ("remote", {"OPTIONS": {"CLIENT_CLASS": "django_redis.client.HerdClient"}}, True),
             ("default", {"OPTIONS": {"CLIENT_CLASS": "django_redis.client.HerdClient"}}, False),

@@ -76,10 +76,7 @@ PACKAGES = [
         local_timeouts=(("axes-", 0),),
     ),
     Package(
-        name="django-constance",
-        version="4.4.0",
-        settings="tests.settings",
-        arguments=("tests/backends/test_database.py",),
+        name="django-constance", version="4.4.0", settings="tests.settings", arguments=("tests/backends/test_database.py",)
     ),
     Package(
         name="sorl-thumbnail",

@@ -1,0 +1,181 @@
+"""PREFETCH: how much is brought along, how much is remembered for it, and what was read together."""
+
+import contextvars
+import random
+import sys
+import threading
+
+import pytest
+from django.core import signals
+
+from tests.support.bounded import Run
+from tests.support.prefetched import PAGE, ask, brought, page
+from tieredcache.local.entries import Entry
+from tieredcache.remote import prefetch
+from tieredcache.remote.prefetch import Prefetch
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture
+def cache(expired):
+    """One whose page has been read once, and has expired."""
+    return expired()
+
+
+# --- bounds ---
+
+
+def test_large_values_are_not_brought_along(cache, clock):
+    cache.remote.set(PAGE[3], "x" * (prefetch.LARGEST_VALUE + 1), timeout=None)
+    page(cache)
+    clock.move(6)
+    ask(cache)
+    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
+
+
+def test_a_trip_brings_no_more_bytes_than_it_may(counted, clock):
+    cache = counted()
+    keys = [f"large:{number}" for number in range(40)]
+    cache.remote.set_many(dict.fromkeys(keys, "x" * 16_000), timeout=None)
+    page(cache, keys)
+    clock.move(6)
+    ask(cache, keys[0])
+    assert len(brought(cache)) == prefetch.LARGEST_TRIP // 16_000
+
+
+def test_a_burst_longer_than_the_tier_does_not_push_itself_out(counted):
+    cache = counted(MAX_ENTRIES=20)
+    keys = [f"key:{number}" for number in range(50)]
+    cache.remote.set_many(dict.fromkeys(keys, 1), timeout=None)
+    page(cache, keys)
+    page(cache, keys)
+    assert cache.stats().prefetched <= 75  # without a limit of a quarter of the tier it is 160 to 380
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [("x" * 50, 58), (b"x" * 50, 58), (7, 8), (("x" * 50, ("y" * 50,)), 132), (("x" * 20_000,) * 9, 20_016)],
+)
+def test_sizes_are_estimated(value, size):
+    assert prefetch.size_of(value) == size
+
+
+def test_the_size_of_a_value_is_told_however_deep_it_is():
+    value = ()
+    for _ in range(sys.getrecursionlimit()):
+        value = (value,)
+    assert prefetch.size_of(value) == 8 * (sys.getrecursionlimit() + 1)
+
+
+def test_what_readers_share_is_not_brought_along_where_its_size_cannot_be_told(expired, clock):
+    cache = expired(SHARE_VALUES=True)
+    cache.set(PAGE[3], ["x" * 1000] * 1000, timeout=None)
+    page(cache)
+    clock.move(6)
+    ask(cache)
+    assert brought(cache) == set(PAGE) - {PAGE[0], PAGE[3]}
+
+
+def entry(now):
+    """A copy that was read at this time, and is past its deadline for good."""
+    return Entry("value", None, now, now)
+
+
+def test_what_is_remembered_is_bounded(clock):
+    learned = Prefetch(100, 10)
+    for number in range(1000):
+        clock.move(1)
+        prefetch.begin_burst()
+        for key in ("common", f"own {number}"):
+            learned.note(key, key, entry(clock()), clock())
+    assert len(learned.known) <= 40
+    assert learned._size <= 40
+    assert sum(len(burst.keys) for burst in learned._bursts) <= 40
+    assert len(learned.known["common"].bursts) == prefetch.BURSTS
+
+
+def level_after(pages, keys, clock, *, used):
+    """The level of a tier whose pages have read ten of so many keys by chance. ``used``: whether copies are read."""
+    learned, draw = Prefetch(100, 10_000), random.Random(1)
+    for _ in range(pages):
+        clock.move(1)
+        prefetch.begin_burst()
+        for key in draw.sample(range(keys), 10):
+            trip = learned.trip([key], {}, lambda read_at: True)
+            if trip is not None and used:
+                for _, local_key in trip.keys:
+                    trip.proved(local_key, entry(clock()))
+            learned.note(key, key, entry(clock()), clock())
+    return learned._level
+
+
+def test_keys_read_together_by_chance_are_soon_left_alone(clock):
+    assert level_after(300, 1000, clock, used=False) == prefetch.NOTHING
+    assert level_after(300, 20, clock, used=True) == 0
+
+
+def test_a_level_that_was_given_up_is_tried_again(clock):
+    learned = Prefetch(100, 1000)
+    for number in range(40):
+        learned.note(number, number, entry(clock()), clock())
+    prefetch.begin_burst()
+    read = False
+    for _ in range(3000):
+        clock.move(1)
+        trip = learned.trip([0], {}, lambda read_at: True)
+        if trip is not None and read:
+            trip.used += len(trip.keys)
+        read = read or learned._level > 0
+    assert read, "it has given up"
+    assert learned._level == 0
+
+
+# --- bursts ---
+
+
+def test_a_burst_begins_with_each_request():
+    assert prefetch.begin_burst in [receiver() for _, receiver, *_ in signals.request_started.receivers]
+
+
+def test_a_burst_ends_with_the_request(cache, clock):
+    cache.remote.set_many({"one": 1, "two": 2}, timeout=None)
+    page(cache, ["one"])
+    page(cache, ["two"])
+    clock.move(6)
+    page(cache, ["one"])
+    assert brought(cache) == set()
+
+
+@pytest.mark.parametrize(("seconds", "together"), [(0.05, True), (0.2, False)])
+def test_outside_requests_a_burst_ends_with_a_pause(seconds, together, cache, clock):
+    cache.remote.set_many({"one": 1, "two": 2}, timeout=None)
+
+    def task():
+        cache.get("one")
+        clock.move(seconds)
+        cache.get("two")
+        clock.move(6)
+        cache.get("one")
+
+    Run(contextvars.Context().run, task).result()
+    assert ("two" in brought(cache)) is together
+
+
+@pytest.mark.parametrize(("seconds", "together"), [(0.05, 8), (2, 7)])
+def test_a_copy_that_was_brought_along_is_in_the_burst_of_its_first_read(seconds, together, cache, clock):
+    def task():
+        cache.get(PAGE[0])
+        clock.move(seconds)
+        for key in PAGE[1:]:
+            cache.get(key)
+        return len(prefetch.current_burst(clock()).keys)
+
+    assert Run(contextvars.Context().run, task).result() == together
+
+
+def test_a_thread_that_learns_makes_no_other_wait(cache):
+    """Nor itself, amid a destructor that reads the cache."""
+    learned = cache._tier.prefetch
+    for learned._learning, learned._busy in (({"thread": -1}, False), ({"thread": threading.get_ident()}, True)):
+        assert page(cache) == [f"value of {key}" for key in PAGE]
