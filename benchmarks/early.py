@@ -103,8 +103,7 @@ def simulated() -> list[list[str]]:
     """The rows of the table."""
     rows = []
     cases = [(count, 5.0, DURATION, TTL) for count in (1, 4, 16, 100, 400)]
-    cases += [(16, timeout, DURATION, TTL) for timeout in (1.0, 60.0)]
-    cases += [(16, 5.0, 0.01, 30.0), (16, 5.0, 10.0, 300.0), (400, 60.0, 10.0, 3600.0), (400, 5.0, 1.0, 86400.0)]
+    cases += [(16, 5.0, 0.01, 30.0), (400, 60.0, 10.0, 3600.0)]
     for case in cases:
         count, timeout, duration, ttl = case
         row = [f"{count}", f"{timeout:g} s", f"{duration:g} s", f"{ttl:g} s"]
