@@ -127,13 +127,11 @@ def by_bytes(caches: Any) -> dict[int, dict[str, float]]:
     return found
 
 
-def figures(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]) -> str:
+def figures(traces: dict[str, dict[str, float]]) -> str:
     """What stands between the page's markers."""
     names = list(traces["with scans"])
     rows = [[name, *(f"{found[each]:.3f}" for each in names)] for name, found in traces.items()]
-    bytes_ = [[f"{size:,}", *(f"{share:.0%}" for share in found.values())] for size, found in sizes.items()]
-    first = table([f"{ENTRIES} entries, {KEYS:,} keys", *names], rows)
-    return "\n\n".join([BEGIN, first, table(["`MAX_BYTES`", *names[:2]], bytes_), END])
+    return "\n\n".join([BEGIN, table([f"{ENTRIES} entries, {KEYS:,} keys", *names], rows), END])
 
 
 def draw(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]) -> None:
@@ -194,7 +192,7 @@ def main() -> int:
     traces = by_trace(caches)
     sizes = by_bytes(caches)
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + figures(traces, sizes) + rest.partition(END)[2])
+    PAGE.write_text(before + figures(traces) + rest.partition(END)[2])
     draw(traces, sizes)
     return int(any(found["TieredCache"] < max(found.values()) - 0.005 for found in traces.values()))
 

@@ -2,8 +2,7 @@
 
 A remote some way off, one worker, ``LOCAL_TIMEOUT`` 5. Each page is served by each candidate in turn, and what it takes is
 real; the time between two pages is not waited for: the clock is moved. "trips" counts the round trips, "commands" what the
-server executes. With ``--save``, the figures and a picture go to ``docs/prefetch.md``, with those of two other distances,
-which take four minutes more.
+server executes. With ``--save``, the figures and a picture go to ``docs/prefetch.md``.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 KEYS = 1000
 LOOKUPS = 200
 SECONDS = 60  # that are measured, by the clock that is moved
-FEWER_SECONDS = 20  # at the other distances
-DELAY, OTHER_DELAYS = 0.5, (0.1, 2)  # milliseconds there and back
+DELAY = 0.5  # milliseconds there and back
 CANDIDATES = ("without", "with", "by hand", "django-redis")
 COMMANDS = ("get", "mget", "pttl", "evalsha_ro")
 
@@ -254,7 +252,7 @@ def main() -> int:
 
     configured.configure()
     django.setup()
-    results, others, missed = [], {}, 0
+    results, missed = [], 0
     with servers.valkey() as url:
         for workload, found in run(url, arguments.delay, arguments.only, SECONDS):
             results.append(found)
@@ -262,14 +260,8 @@ def main() -> int:
             lines = judged(workload, found)
             missed += sum("MISSED" in line for line in lines)
             print("\n".join(lines), flush=True)
-        for far in OTHER_DELAYS if arguments.save else ():
-            print(f"{far:g} ms away")
-            others[far] = []
-            for workload, found in run(url, far, arguments.only, FEWER_SECONDS):
-                others[far].append(found)
-                shown(workload, found)
     if arguments.save:
-        save(results, others, FEWER_SECONDS)
+        save(results)
     return int(missed > 0)
 
 

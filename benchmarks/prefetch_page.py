@@ -1,4 +1,4 @@
-"""The tables and the picture of ``docs/prefetch.md``, from what ``benchmarks.prefetch`` has measured."""
+"""The table and the picture of ``docs/prefetch.md``, from what ``benchmarks.prefetch`` has measured."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def change(found: dict[str, Any], figure: str) -> str:
     return " → ".join(f"{found['candidates'][name][figure]:.1f}" for name in ("without", "with"))
 
 
-def save(results: list[dict[str, Any]], others: dict[float, list[dict[str, Any]]], seconds: int) -> None:
-    """Write the tables and draw the picture. ``others``: results by the milliseconds to the server, of so many seconds."""
+def save(results: list[dict[str, Any]]) -> None:
+    """Write the table and draw the picture."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -30,10 +30,7 @@ def save(results: list[dict[str, Any]], others: dict[float, list[dict[str, Any]]
         by_hand, remote = (found["candidates"][name] for name in ("by hand", "django-redis"))
         changes = [change(found, figure) for figure in ("trips", "mean", "commands")]
         body.append([found["name"], *changes, f"{by_hand['trips']:.1f}, {by_hand['mean']:.1f}", f"{remote['mean']:.0f}"])
-    far = [[each[0]["name"], *(change(found, "mean") for found in each)] for each in zip(*others.values(), strict=True)]
-    about = f"At other distances, {seconds} s of each, mean in ms:"
-    tables = [report.rows(head, body), about, report.rows(["", *(f"{delay:g} ms away" for delay in others)], far)]
-    report.write(PAGE, COMMAND, "\n\n".join(tables))
+    report.write(PAGE, COMMAND, report.rows(head, body))
 
     figure, axes = pyplot.subplots(figsize=(9, 3.4))
     places = range(len(results))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pages import BY_IMPORT
-from benchmarks.written import ASYNC_MISS, HIT, USERS
+from benchmarks.written import ASYNC_MISS, HIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,27 +83,26 @@ def _cell(measured: Any) -> str:
     return f"{measured['pages/s']:,.0f}" if isinstance(measured, dict) else microseconds(measured[1])
 
 
-def whole(run: dict[str, Any]) -> str:
-    """The comparisons that count more than time."""
-    tables = []
-    for comparison in run["comparisons"]:
-        if "rows" in comparison and comparison["name"] != BY_IMPORT:
-            units = list(next(iter(comparison["rows"].values())))
-            body = [[name, *(f"{row[unit]:,.0f}" for unit in units)] for name, row in comparison["rows"].items()]
-            tables.append(rows([comparison["name"], *units], body))
-    return "\n\n".join(tables)
+def pages(run: dict[str, Any]) -> str:
+    """What whole pages take, and what they send."""
+    for name, found in named(run).items():
+        if name.startswith("pages of"):
+            units = list(next(iter(found["rows"].values())))
+            body = [[each, *(f"{row[unit]:,.0f}" for unit in units)] for each, row in found["rows"].items()]
+            return rows([name, *units], body)
+    return ""
 
 
 def figures(runs: list[dict[str, Any]]) -> str:
     """Those of ``docs/performance.md``."""
     packages = ", ".join(f"{name} {version}" for name, version in runs[-1]["packages"].items())
     about = f"{runs[-1]['processor']}, {runs[-1]['cores']} cores; {packages}."
-    written = [by_python(runs, HIT), by_python(runs, BY_IMPORT, "rows"), by_python(runs, USERS)]
+    written = [by_python(runs, HIT), by_python(runs, BY_IMPORT, "rows")]
     parts = [
         by_python(runs, "the same, 0.5 ms away", title="get, a miss with a server 0.5 ms away"),
-        *(by_python(runs, name) for name in ("set", "LRUCache.set", "LRUCache.delete")),
+        *(by_python(runs, name) for name in ("set", "LRUCache.set")),
     ]
-    return _joined(about, side_by_side(runs[-1]), *written, *parts, whole(runs[-1]))
+    return _joined(about, side_by_side(runs[-1]), *written, *parts, pages(runs[-1]))
 
 
 def async_figures(runs: list[dict[str, Any]]) -> str:
