@@ -1,8 +1,7 @@
 """The demo's price list at one page a second, with and without ``PREFETCH``: ``python -m benchmarks.prefetch_demo``.
 
 Eight minutes. The shop under gunicorn twice, and a visitor that asks both for the same list in each second, one after the
-other: one of a few lists, or of all 500. A list has 200 rows, 800 look-ups. With ``--save``, the figures go to
-``docs/prefetch.md``.
+other: one of a few lists, or of all 500. A list has 200 rows, 800 look-ups.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ import urllib.request
 
 import redis
 
-from benchmarks import delay, prefetch_page, report
+from benchmarks import delay
 from example_project import demo
 from tests.support import servers
 
-COMMAND = "python -m benchmarks.prefetch_demo --save"
 LEARNING = 60  # seconds, and pages
 SECONDS = 40  # that are measured
 FASTER = 2  # times, the median
@@ -80,10 +78,8 @@ def fill() -> None:
 
 def main() -> int:
     """Print the figures; 1 where a promise is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", action="store_true")
-    arguments = parser.parse_args()
-    body, missed = [], False
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    missed = False
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(servers.valkey())
         os.environ["REDIS_URL"] = f"{url}/1"
@@ -99,9 +95,6 @@ def main() -> int:
             row = f"{lists} lists, {workers} worker{'s' * (workers > 1)}, {where}"
             cells = [row, f"{trips[0]:.0f} → {trips[1]:.0f}", f"{before:.0f} → {ours:.0f}", f"{before / ours:.1f} x"]
             print(f"  {'MISSED' if before < FASTER * ours else 'holds'} ", ", ".join(cells), flush=True)
-            body.append(cells)
-    if arguments.save:
-        report.write(prefetch_page.PAGE, COMMAND, report.rows(["", "trips a page, median", "p50, ms", "faster"], body))
     return int(missed)
 
 
