@@ -218,8 +218,8 @@ def judged(found: dict[str, Any]) -> list[str]:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """In Markdown."""
-    lines = [head, ["---:"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    first, *others = [f"| {' | '.join(line)} |" for line in [head, *rows]]
+    return "\n".join([first, "|" + "---:|" * len(head), *others])
 
 
 def put(name: str, figures: str) -> None:

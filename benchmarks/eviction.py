@@ -1,4 +1,4 @@
-"""The hit ratios of ``docs/performance.md``, by trace and by bytes: ``python -m benchmarks.eviction``, five minutes.
+"""Hit ratios by trace and by bytes, a picture of ``docs/performance.md``: ``python -m benchmarks.eviction``, five minutes.
 
 Each read is a ``cache.get``: of a ``TieredCache`` over a remote that costs nothing; of an ``LRUCache``, which is exact LRU,
 and of moka's TinyLFU, both with a ``set`` after each miss. The keys are drawn from the same seed each time. Python's hashes
@@ -14,12 +14,11 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.sizing import DOCS, PAGE, table, tiered
+from benchmarks.sizing import DOCS, tiered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-BEGIN, END = "<!-- figures: python -m benchmarks.eviction -->", "<!-- end of figures of eviction -->"
 KEYS, READS, ENTRIES = 100_000, 300_000, 500
 SCAN = 1_000
 BYTES = (100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
@@ -127,13 +126,6 @@ def by_bytes(caches: Any) -> dict[int, dict[str, float]]:
     return found
 
 
-def figures(traces: dict[str, dict[str, float]]) -> str:
-    """What stands between the page's markers."""
-    names = list(traces["with scans"])
-    rows = [[name, *(f"{found[each]:.3f}" for each in names)] for name, found in traces.items()]
-    return "\n\n".join([BEGIN, table([f"{ENTRIES} entries, {KEYS:,} keys", *names], rows), END])
-
-
 def draw(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]) -> None:
     """Two panels: by trace and by bytes."""
     import matplotlib as mpl
@@ -168,7 +160,7 @@ def draw(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]
 
 
 def main() -> int:
-    """Write the page and draw the picture; 1 where exact LRU or TinyLFU is better by more than 0.005."""
+    """Print the hit ratios and draw the picture; 1 where exact LRU or TinyLFU is better by more than 0.005."""
     import django
     from django.conf import settings
 
@@ -191,8 +183,8 @@ def main() -> int:
     Echo.values = {f"key{number}": 1 for number in range(KEYS + READS)}
     traces = by_trace(caches)
     sizes = by_bytes(caches)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + figures(traces) + rest.partition(END)[2])
+    for name, found in traces.items():
+        print(name, *(f"{policy} {share:.3f}" for policy, share in found.items()), sep="  ")
     draw(traces, sizes)
     return int(any(found["TieredCache"] < max(found.values()) - 0.005 for found in traces.values()))
 

@@ -98,8 +98,8 @@ def tiered(name: str, **options: Any) -> dict[str, Any]:
 def table(head: Iterable[str], body: Iterable[Iterable[str]]) -> str:
     """In Markdown."""
     head = list(head)
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    first, *others = [f"| {' | '.join(line)} |" for line in [head, *body]]
+    return "\n".join([first, "|---|" + "---:|" * (len(head) - 1), *others])
 
 
 def bytes_of_an_entry() -> int:
