@@ -113,7 +113,7 @@ def figures(runs: list[dict[str, Any]]) -> str:
 
 def async_figures(runs: list[dict[str, Any]]) -> str:
     """Those of ``docs/async.md``."""
-    return _joined(by_python(runs, "aget, local hit, against get"), by_python(runs, ASYNC_MISS))
+    return _joined(by_python(runs, ASYNC_MISS))
 
 
 def _joined(*parts: str) -> str:

@@ -376,7 +376,7 @@ def test_the_queries_ask_for_metrics_that_exist():
     queries = [target["expr"] for panel in panels for target in panel["targets"]] + [rule["expr"] for rule in group["rules"]]
     asked = set(re.findall(r"\btieredcache_\w+", "".join(queries)))
     assert asked <= {figure.prometheus for figure in figures.FIGURES}
-    explained = re.findall(r"^\| (?:`(\w+)`|\*\*([^*]+)\*\*) \|", PAGE.partition("## Prometheus")[2], re.MULTILINE)
+    explained = re.findall(r"^- (?:`(\w+)`|\*\*([^*]+)\*\*): ", PAGE.partition("## Prometheus")[2], re.MULTILINE)
     assert [title or alert for alert, title in explained] == [
         *(panel["title"] for panel in panels),
         *(rule["alert"] for rule in group["rules"]),
