@@ -18,18 +18,19 @@ PROJECT = Path(__file__).parent / "project"
 class Site:
     """The project in ``directory``, with these files changed; its workers are ``"a"`` and ``"b"``.
 
-    ``url``: the server and database that the settings name, if any.
+    ``url``: the server and database that the settings name, if any. ``packages``: directories to import from first.
     """
 
-    def __init__(self, directory, files, url):
+    def __init__(self, directory, files, url, packages=()):
         self._directory = directory
+        self._packages = [str(package) for package in packages]
         self._server = redis.Redis.from_url(url)
         shutil.copytree(PROJECT, directory, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         for name, text in files.items():
             (directory / name).write_text(text)
 
     def __enter__(self):
-        path = os.pathsep.join([str(self._directory), str(ROOT), *sys.path[1:]])
+        path = os.pathsep.join([*self._packages, str(self._directory), str(ROOT), *sys.path[1:]])
         self._log = (self._directory / "log").open("w+")
         self._workers = subprocess.Popen(
             [sys.executable, "-m", "tests.interop.moving.worker"],
