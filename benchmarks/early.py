@@ -32,7 +32,7 @@ from tieredcache.local.early import Early
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "prefetch.md"
-MARKS = {name: f"<!-- {name}: python -m benchmarks.early --save -->" for name in ("simulated", "measured")}
+MARK = "<!-- simulated: python -m benchmarks.early --save -->"
 END = "<!-- end of figures -->"
 PROCESSES, RATE, DURATION, TTL = 16, 50, 0.5, 20.0
 BETAS = (0, 1, 2)
@@ -222,10 +222,10 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([first, "|" + "---:|" * len(head), *others])
 
 
-def put(name: str, figures: str) -> None:
-    """Write a table between the page's marks."""
-    before, _, rest = PAGE.read_text().partition(MARKS[name])
-    PAGE.write_text(f"{before}{MARKS[name]}\n\n{figures}\n\n{END}{rest.partition(END)[2]}")
+def put(figures: str) -> None:
+    """Write the table between the page's marks."""
+    before, _, rest = PAGE.read_text().partition(MARK)
+    PAGE.write_text(f"{before}{MARK}\n\n{figures}\n\n{END}{rest.partition(END)[2]}")
 
 
 def draw(results: list[dict[str, Any]]) -> None:
@@ -273,7 +273,7 @@ def main() -> int:
     simulation = table(["processes", "local timeout", "duration", "TTL", *ways], simulated())
     print(simulation, flush=True)
     if arguments.save:
-        put("simulated", simulation)
+        put(simulation)
     if arguments.simulate:
         return 0
     results, missed = [], 0
@@ -286,19 +286,6 @@ def main() -> int:
             missed += sum("MISSED" in line for line in lines)
             print("\n".join(lines), flush=True)
     if arguments.save:
-        head = ["`REFRESH_EARLY`", "expiries", "computations an expiry", "of the TTL given away", "p99.9", "somebody waited"]
-        rows = [
-            [
-                f"{found['beta']}",
-                f"{found['expiries']}",
-                f"{found['computations']:.1f}",
-                f"{found['given']:.1%}",
-                f"{found['p99.9'] * 1000:.1f} ms",
-                f"{found['waited']:.0%}",
-            ]
-            for found in results
-        ]
-        put("measured", table(head, rows))
         draw(results)
     return int(missed > 0)
 
