@@ -1,10 +1,10 @@
-"""``make bench``: what we cost and what the peers cost, in turns, in one process; each promise, and whether it holds.
+"""``make bench``: what our calls cost and what the peers' cost, in turns, in one process; ten minutes.
 
     python -m benchmarks [--short] [--strict] [--only WORD] [--save FOLDER]
 
-The exit status is of the hit and the making of an instance; with ``--strict``, of all promises. ``--short`` runs a tenth of
-the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them;
-with ``--only`` they take their places in what was saved before.
+Prints each promise, and whether it holds. The exit status is of the hit and the making of an instance; with ``--strict``, of
+all promises. ``--short`` has room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them; with
+``--only`` they take their places in what was saved before.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def missed(found: dict[str, Any], *, short: bool, strict: bool) -> int:
 def main() -> int:
     """Print the tables; 1 where a promise is missed."""
     parser = options(__doc__)
-    parser.add_argument("--short", action="store_true", help="a tenth of the rounds; XX minutes")
+    parser.add_argument("--short", action="store_true", help="a tenth of the rounds; a minute")
     parser.add_argument("--strict", action="store_true", help="judge all promises")
     parser.add_argument("--only", default="", metavar="WORD", help="the comparisons with this in their names")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="where to put figures and pictures")

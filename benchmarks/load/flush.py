@@ -1,4 +1,4 @@
-"""What a request pays for the metrics in prometheus_client's multi-process mode: ``python -m benchmarks.load.flush``.
+"""What a request pays for the metrics in prometheus_client's multi-process mode; ten seconds.
 
 A request through Django's WSGI handler that reads ten keys, nine of them hits, with the figures copied at its end and
 without; of two aliases, one of which has changed. The rounds take turns, and the best of each counts.

@@ -13,7 +13,7 @@ from benchmarks.micro.parts import Floor
 from benchmarks.micro.peers import CACHEX, DELAY, KEYS, PEERS, TEXT, filled, for_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 SMALL = {"code": "GB", "name": "United Kingdom", "rates": [1, 2, 3]}
 TABLE = [
@@ -119,10 +119,7 @@ class Empty:
 def many(ours: Any, local: dict[str, Any]) -> Comparison:
     """``get_many`` of 100 local hits."""
     candidates = filled({"TieredCache": ours, **local}, TEXT)
-    runs: dict[str, Callable[[], Any]] = {
-        name: (lambda cache=cache: cache.get_many(KEYS))
-        for name, cache in candidates.items()  # type: ignore[misc]
-    }
+    runs = {name: repeat(cache.get_many, [KEYS]) for name, cache in candidates.items()}
     targets = [Target("LRUObjectCache", 1 / 8), Target("LocMemCache", 1 / 25)]
     return Comparison("get_many, 100 local hits", runs, targets, 1, 200)
 

@@ -3,7 +3,7 @@
     python -m benchmarks.micro.parts [--against CHECKOUT] [--turns N]
 
 Every turn is a process of its own, in which all candidates take turns again, many times. With ``--against``, every second
-turn is another checkout's: the last lines compare the hits of both. A turn takes XX seconds.
+turn is another checkout's: the last lines compare the hits of both. A turn takes two seconds.
 """
 
 from __future__ import annotations
