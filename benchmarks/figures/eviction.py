@@ -162,7 +162,7 @@ def draw(traces: dict[str, dict[str, float]], sizes: dict[int, dict[str, float]]
 def main() -> int:
     """Write the page and draw the picture; 1 where exact LRU or TinyLFU is better by more than 0.005."""
     parser = options(__doc__)
-    parser.add_argument("--short", action="store_true", help="a tenth of the reads, and nothing is written; half a minute")
+    parser.add_argument("--short", action="store_true", help="a tenth of the reads: not judged, not written; half a minute")
     short = parser.parse_args().short
     lru = {"BACKEND": LRU, "TIMEOUT": None}
     configured: dict[str, Any] = {
@@ -181,7 +181,7 @@ def main() -> int:
     if not short:
         write(PERFORMANCE, COMMAND, figures(traces, sizes))
         draw(traces, sizes)
-    return int(any(found["TieredCache"] < max(found.values()) - 0.005 for found in traces.values()))
+    return int(not short and any(found["TieredCache"] < max(found.values()) - 0.005 for found in traces.values()))
 
 
 if __name__ == "__main__":

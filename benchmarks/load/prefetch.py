@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=DELAY, help="milliseconds there and back (default: 0.5)")
     parser.add_argument("--only", default="", help="a part of the workload's name")
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--short", action="store_true", help="a tenth as many pages, once it has learned; a minute")
+    ways.add_argument("--short", action="store_true", help="a tenth of the pages, once it has learned: not judged; a minute")
     ways.add_argument("--save", action="store_true", help="three distances, into the page; seven minutes")
     arguments = parser.parse_args()
     set_up({})
@@ -247,7 +247,7 @@ def main() -> int:
         from benchmarks.figures.prefetch import save
 
         save(results, others, FEWER_SECONDS)
-    return int(missed > 0)
+    return int(missed > 0 and not arguments.short)
 
 
 if __name__ == "__main__":
