@@ -394,9 +394,9 @@ def test_stats_says_what_the_figures_mean():
 @pytest.mark.slow
 def test_what_copying_costs_can_be_measured_again():
     """By the command that the page names; it prints both times, and what the one is more than the other."""
-    assert "`python -m benchmarks.flush`" in PAGE
+    assert "`python -m benchmarks.load.flush`" in PAGE
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.flush"], capture_output=True, text=True, check=True, timeout=300, cwd=ROOT
+        [sys.executable, "-m", "benchmarks.load.flush"], capture_output=True, text=True, check=True, timeout=300, cwd=ROOT
     )
     without, copied, more = (int(number) for number in re.findall(r"(-?\d+) us", run.stdout))
     assert abs(copied - without - more) <= 1  # each is rounded

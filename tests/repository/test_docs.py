@@ -169,7 +169,7 @@ def test_the_documentation_is_short():
 
 def test_the_figures_are_those_that_were_measured():
     """The pages say what the stored runs say, and lead to each of them."""
-    from benchmarks import report
+    from benchmarks.figures import report
 
     runs = report.saved()
     assert runs
@@ -181,7 +181,7 @@ def test_the_figures_are_those_that_were_measured():
 
 def test_a_comparison_that_one_python_lacks_leaves_its_cells_empty():
     """And does not keep the page from being made."""
-    from benchmarks import report
+    from benchmarks.figures import report
 
     old, new = copy.deepcopy(report.saved()[-1]), report.saved()[-1]
     old["python"] = "3.9.0"
@@ -197,8 +197,8 @@ def test_a_comparison_that_one_python_lacks_leaves_its_cells_empty():
 @pytest.mark.slow
 def test_the_figures_on_sizing_are_those_that_are_computed():
     """The page says what the script says; and its example of memory starts from what was measured."""
-    from benchmarks import sizing
+    from benchmarks.figures import page, sizing
 
-    text = sizing.PAGE.read_text()
+    text = page.PERFORMANCE.read_text()
     assert sizing.figures() in text
     assert f"entry, key, value = {sizing.bytes_of_an_entry()}, " in text
