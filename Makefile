@@ -73,13 +73,13 @@ bench: $(READY)-bench  ## what calls cost, against the floor and the peers; ten 
 	$(BIN)/python -m benchmarks $(ARGS)
 
 staleness: $(READY)-bench  ## the bound, measured across processes; three minutes (ARGS="--seconds 10")
-	$(BIN)/python -m benchmarks.staleness $(ARGS)
+	$(BIN)/python -m benchmarks.load.staleness $(ARGS)
 
 plan-check: $(READY)-demo  ## what the plan predicts for the demo, and what it does then; two minutes (ARGS="--rate 1")
-	$(BIN)/python -m benchmarks.plan_check $(ARGS)
+	$(BIN)/python -m benchmarks.load.plan_check $(ARGS)
 
 chaos: $(READY)-chaos  ## servers broken under traffic, in eight ways; seven minutes (ARGS="--short")
-	$(BIN)/python -m benchmarks.chaos $(ARGS)
+	$(BIN)/python -m benchmarks.load.chaos $(ARGS)
 
 read-your-writes: $(READY)-test  ## a thousand times post, redirect, look: on gunicorn and uvicorn workers
 	TURNS=1000 $(BIN)/python -m pytest tests/promises/test_workers.py -q -s

@@ -1,1 +1,1 @@
-"""Measurements, as ratios against peers in the same run."""
+"""Measurements: of single calls (``micro``), of whole traffic (``load``), and what the documentation shows (``figures``)."""

@@ -1,15 +1,14 @@
-"""``make bench``: what we cost and what the peers cost, in turns, in one process; each promise, and whether it holds.
+"""``make bench``: what our calls cost and what the peers' cost, in turns, in one process; ten minutes.
 
     python -m benchmarks [--short] [--strict] [--only WORD] [--save FOLDER]
 
-The exit status is of the hit and the making of an instance; with ``--strict``, of all promises. ``--short`` runs a tenth of
-the rounds, with room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them;
-with ``--only`` they take their places in what was saved before.
+Prints each promise, and whether it holds. The exit status is of the hit and the making of an instance; with ``--strict``, of
+all promises. ``--short`` has room for a busy machine. ``--save`` writes the figures as JSON, and pictures of them; with
+``--only`` they take their places in what was saved before.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import os
@@ -19,10 +18,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import django
-from django.conf import settings
-
-from benchmarks import calls, curves, delay, pages, work, written
+from benchmarks.load import delay, pages
+from benchmarks.micro import calls, curves, peers, work, written
+from benchmarks.micro.caches import set_up
+from benchmarks.micro.command import options
 from tests.support import servers
 
 if TYPE_CHECKING:
@@ -113,19 +112,16 @@ def missed(found: dict[str, Any], *, short: bool, strict: bool) -> int:
 
 def main() -> int:
     """Print the tables; 1 where a promise is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true")
-    parser.add_argument("--strict", action="store_true")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--save", type=Path)
+    parser = options(__doc__)
+    parser.add_argument("--short", action="store_true", help="a tenth of the rounds; a minute")
+    parser.add_argument("--strict", action="store_true", help="judge all promises")
+    parser.add_argument("--only", default="", metavar="WORD", help="the comparisons with this in their names")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="where to put figures and pictures")
     arguments = parser.parse_args()
-    with servers.valkey() as url, delay.behind(url, calls.DELAY) as far:
-        settings.configure(
-            CACHES=calls.settings(url, far) | work.settings() | curves.settings(),
-            ALLOWED_HOSTS=["*"],
-            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        )
-        django.setup()
+    with servers.valkey() as url, delay.behind(url, peers.DELAY) as far:
+        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        aliases = peers.settings(url, far) | work.settings() | curves.settings()
+        set_up(aliases, ALLOWED_HOSTS=["*"], DATABASES={"default": database})
         everything = about()
         print(
             f"Python {everything['python']}, {everything['processor']}, "
@@ -136,7 +132,7 @@ def main() -> int:
             print(table(found), flush=True)
             results.append(found)
     if arguments.save:
-        from benchmarks.draw import draw
+        from benchmarks.figures.draw import draw
 
         arguments.save.mkdir(parents=True, exist_ok=True)
         name = "python" + ".".join(everything["python"].split(".")[:2])

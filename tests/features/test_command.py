@@ -253,7 +253,7 @@ def test_the_page_names_everything():
         for about in report()[0].values():
             found.update(names(about))
     section = re.search(r"^### JSON\n(.*?)^##", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
-    table = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    options = {f"*.settings.{name.lower()}" for name in (*_TIERED, *_LRU)}  # the page names them by a row for all
+    listed = re.findall(r"^- `([^`]+)`: ", section, re.MULTILINE)
+    options = {f"*.settings.{name.lower()}" for name in (*_TIERED, *_LRU)}  # the page names them by a line for all
     assert {name for name in found if name.startswith("*.settings.")} == options
-    assert sorted(table) == sorted({*found} - options | {"*.settings.*"})
+    assert sorted(listed) == sorted({*found} - options | {"*.settings.*"})

@@ -284,7 +284,7 @@ def test_the_json_is_documented(small):
 
     found = {re.sub(r"(stale_share_by_age).*", r"\1", name) for name in names(report("--trace", small))}
     text = PAGE.read_text().partition("## JSON")[2]
-    assert set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)) == found
+    assert set(re.findall(r"^- `([^`]+)`: ", text, re.MULTILINE)) == found
 
 
 # --- what is wrong ---

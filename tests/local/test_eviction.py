@@ -140,7 +140,7 @@ def shares(keys, room=500):
     ids=["exponent 0.8", "exponent 1", "scans", "drift", "fast drift"],
 )
 def test_more_reads_are_hits_than_under_exact_lru(exponent, scan, drift, gain):
-    """Keys are drawn by Zipf's law; benchmarks/eviction.py measures more, and a peer. Fast drift: no less is enough."""
+    """Keys are drawn by Zipf's law; benchmarks.figures.eviction measures more, and a peer. Fast drift: no less is enough."""
     weights = [*itertools.accumulate(rank**-exponent for rank in range(1, 100_001))]
     keys = random.Random(1).choices(range(100_000), cum_weights=weights, k=60_000)
     if scan:

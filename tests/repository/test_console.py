@@ -31,8 +31,8 @@ SHORT = {
     "make bench": 'ARGS="--only miss --short"',
     'make bench ARGS="--only miss"': 'ARGS="--only miss --short"',
     'make bench ARGS="--save docs/performance"': 'ARGS="--save {folder} --only miss --short"',
-    "python -m benchmarks.parts": "--turns 1",
-    "python -m benchmarks.parts --against ../an-older-checkout": "--turns 1 --against .",
+    "python -m benchmarks.micro.parts": "--turns 1",
+    "python -m benchmarks.micro.parts --against ../an-older-checkout": "--turns 1 --against .",
 }
 # Run in a test of its own.
 ELSEWHERE = {

@@ -4,8 +4,8 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from benchmarks import sizing
-from benchmarks.work import Echo
+from benchmarks.figures import sizing
+from benchmarks.micro.caches import Echo, over_echo
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ def make(monkeypatch):
 
     def cache(keys, **options):
         monkeypatch.setattr(Echo, "values", dict.fromkeys(keys, 1))
-        overrides.append(override_settings(CACHES=sizing.tiered("default", **options)))
+        overrides.append(override_settings(CACHES=over_echo("default", **options)))
         overrides[-1].enable()
         return caches["default"]
 

@@ -61,7 +61,7 @@ def main(operations, *, marks=True):  # noqa: PLR0915 - one scene
     from django.core.cache import caches
 
     if not marks:
-        from benchmarks.staleness import break_
+        from benchmarks.load.staleness import break_
 
         break_("mark")
     sys.setswitchinterval(1e-5)

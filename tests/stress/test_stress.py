@@ -34,14 +34,14 @@ def test_the_stress_finds_what_it_is_for():
 
 def test_the_bound_across_processes():
     """The ten-second form of ``make staleness``."""
-    done = run("benchmarks.staleness", "--seconds", "10")
+    done = run("benchmarks.load.staleness", "--seconds", "10")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 configurations: the bound holds" in done.stdout
 
 
 def test_the_harness_finds_what_it_is_for():
     """With TTLs ignored, values are served past the remote's expiry, and it is noticed."""
-    done = run("benchmarks.staleness", "--seconds", "20", "--break", "ttl")
+    done = run("benchmarks.load.staleness", "--seconds", "20", "--break", "ttl")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "BROKEN" in done.stdout
 

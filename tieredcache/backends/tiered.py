@@ -37,7 +37,7 @@ class TieredCache(RemoteReads):
     failed. In an outage a read that is not sent, and finds nothing that stands in for its answer, raises ``RemoteOutage``.
 
     The hit path is in ``get``, and again in ``aget``, ``get_many`` and ``derived``: a call would add a third to it. What
-    each part costs, in percent of a hit (``python -m benchmarks.parts``): the clock 30 to 35, and it is what a deadline is;
+    each part costs, in percent of a hit (``python -m benchmarks.micro.parts``): the clock 30 to 35, which deadlines need;
     ``type(key) is str`` 10, because a key of another type may be equal to a stored one and mean another to the remote;
     ``self._lru`` 9 on Python 3.11 and 1 on 3.12 and 3.13; ``demands`` 1 to 3; ``version is None`` 2; ``try`` 1 at most.
     ``aget`` adds 45 to 60: a coroutine is made, run and thrown away, which takes 40 to 45 where it does nothing (``python -m

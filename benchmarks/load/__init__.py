@@ -1,0 +1,1 @@
+"""Whole traffic: pages, visitors, expiries, outages."""
