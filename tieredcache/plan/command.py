@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_above_zero, default=30, help="how long to watch the server (default: 30)")
     parser.add_argument("--processes", type=_whole, metavar="N", help="how many there are; else by connection")
     parser.add_argument("--yes", action="store_true", help="watch the server without asking")
-    parser.add_argument("--trace", metavar="FILE", help="plan from this CSV file instead")
+    parser.add_argument("--trace", metavar="FILE", nargs="+", help="plan from these CSV files instead")
     parser.add_argument("--record", metavar="FILE", help="write what was watched to this CSV file")
     parser.add_argument("--hash-keys", action="store_true", help="put hashes in place of the keys")
     parser.add_argument("--html", metavar="FILE", help="write the plan to this HTML file, too")

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.plan.events import PlanError
+from tieredcache.plan.events import PlanError, error_name
 from tieredcache.plan.parser import Recorder
 
 if TYPE_CHECKING:
@@ -128,14 +128,3 @@ def _problem(error: Exception) -> str:
         return FORBIDDEN
     remedy = "It is reached by the settings of the alias, and by nothing else: check these."
     return f"could not be watched: {error_name(error)}. {remedy}"
-
-
-def error_name(error: BaseException) -> str:
-    """What ``error`` is, without its text, which may quote a URL with a password; the system's reason where there is one."""
-    cause: BaseException | None = error
-    reason = ""
-    while cause is not None and not reason:
-        if isinstance(cause, OSError):
-            reason = cause.strerror or ""
-        cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__

@@ -1,0 +1,221 @@
+"""Records a trace inside an application: what its requests do to one cache, in the form that ``--trace`` reads.
+
+The backends that a recorded request uses get methods that note each call, where the context has a recorder. They keep these:
+another thread may be using them. A method inherited from ``BaseCache``, such as ``get_or_set``, is not replaced, because what
+it calls is recorded. What a recorded method calls is not.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pickle
+import socket
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from inspect import signature
+from pathlib import Path
+from random import random
+from time import time as wall_clock
+from typing import TYPE_CHECKING, Any, Final
+
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.core.cache import caches as django_caches
+from django.core.cache.backends.base import BaseCache
+from django.core.exceptions import MiddlewareNotUsed
+from django.utils.crypto import salted_hmac
+from django.utils.decorators import sync_and_async_middleware
+
+from tieredcache import cache as shared_default
+from tieredcache import caches as shared_caches
+from tieredcache.config import Mistake
+from tieredcache.plan.events import Event, error_name, hasher, write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
+TOGETHER: Final = 1_000  # events that are written before their request has ended
+_ABSENT: Final = object()
+
+
+def _one(given: dict[str, Any], done: Any) -> list[tuple[Any, Any]]:
+    return [] if given.get("nx") and not done else [(given["key"], given.get("value", _ABSENT))]
+
+
+# By method, whose awaitable twin has an "a" before its name: the operation; and the keys with their values, where known,
+# made of the arguments and the answer: none of what was refused.
+_METHODS: Final[dict[str, tuple[str, Callable[[dict[str, Any], Any], Iterable[tuple[Any, Any]]]]]] = {
+    "get": ("get", lambda given, found: [(given["key"], found)]),
+    "get_many": ("get", lambda given, found: [(key, found.get(key, _ABSENT)) for key in given["keys"]]),
+    "set": ("set", _one),
+    "add": ("set", lambda given, done: _one(given | {"nx": True}, done)),
+    "set_many": ("set", lambda given, _: given["data"].items()),
+    "delete": ("delete", _one),
+    "delete_many": ("delete", lambda given, _: [(key, _ABSENT) for key in given["keys"]]),
+    "touch": ("touch", _one),
+    "incr": ("incr", _one),
+    "decr": ("incr", _one),
+}
+_current: ContextVar[TraceRecorder | None] = ContextVar("tieredcache recorder", default=None)
+
+logger: logging.Logger = logging.getLogger("tieredcache")
+
+
+class TraceRecorder:
+    """Appends what is done to the cache of ``alias`` to the CSV file at ``path``, which several processes may share.
+
+    ``hash_keys``: put hashes in place of the keys. Where the file cannot be written, or has 50 MB, it logs that and stops.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, alias: str = "default", hash_keys: bool = False) -> None:
+        self._path, self._alias, self._stopped, self._latest = Path(path), alias, False, 0.0
+        # The same salt in all processes: they must hash a key alike.
+        self._named: Callable[[str], str] = hasher(salted_hmac("tieredcache.plan", "", algorithm="sha256").digest()) if hash_keys else str
+        self._events: list[Event] = []
+
+    @contextmanager
+    def record(self) -> Iterator[None]:
+        """Record what this thread or task does within the block, with the threads and tasks that have its context."""
+        if self._stopped or _current.get():
+            yield
+            return
+        for backend in {django_caches[self._alias], shared_caches[self._alias]}:
+            _replace_methods(backend)
+        with _set(self):
+            try:
+                yield
+            finally:
+                self._write()
+
+    def begins(self) -> float:
+        """The time, and none twice: keys that are read at one time count as one ``get_many``."""
+        self._latest = max(wall_clock(), self._latest + 1e-6)
+        return self._latest
+
+    def note(self, time: float, operation: str, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Note a call that has returned: the keys with their values, of which only the sizes are kept."""
+        for key, value in pairs:
+            known, size = value is not _ABSENT, None
+            with suppress(Exception):  # what a cache keeps by reference may have no pickle
+                size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) if known else None
+            name = "miss" if operation == "get" and not known else operation
+            self._events.append(Event(time, f"{_HOST} {os.getpid()}", name, self._named(str(key)), size))
+        if len(self._events) >= TOGETHER:
+            self._write()
+
+    def _write(self) -> None:
+        events, self._events = self._events, []
+        if not events or self._stopped:
+            return
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                size, text = file.tell(), io.StringIO(newline="")
+                if size > MOST_BYTES:
+                    raise OSError(0, f"it has {size / 1e6:.0f} MB")  # noqa: TRY301 - the same as a full disk
+                write_rows(text, events, head=not size)
+                # In one call, so that the lines of no other process come between.
+                file.write(text.getvalue().encode(errors="surrogateescape"))
+        except Exception as error:  # noqa: BLE001 - a trace must not make a request fail
+            self._stopped = True
+            logger.warning("This process records no more into %s: %s", self._path, error_name(error))
+
+
+_HOST: Final = socket.gethostname()
+
+
+@contextmanager
+def _set(recorder: TraceRecorder | None) -> Iterator[None]:
+    token = _current.set(recorder)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _replace_methods(backend: BaseCache) -> None:
+    if "_recorded" not in vars(backend):
+        for name in _METHODS:
+            for each in (name, f"a{name}"):
+                if getattr(type(backend), each) is not getattr(BaseCache, each):
+                    setattr(backend, each, _noting(backend, name, getattr(backend, each)))
+        vars(backend)["_recorded"] = True
+        shared_default.unbind()  # it may have the methods that were replaced
+
+
+def _noting(backend: BaseCache, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """``method``, with a note of each call where the context has a recorder."""
+    names = tuple(signature(getattr(BaseCache, name)).parameters)[1:]
+    operation, pairs = _METHODS[name]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        recorder = _current.get()
+        if recorder is None:
+            return method(*args, **kwargs)
+        given = dict(zip(names, args, strict=False)) | kwargs
+        default, time = given.get("default"), recorder.begins()
+        if name == "get":
+            given["default"] = _ABSENT
+        elif "keys" in given:
+            given["keys"] = list(given["keys"])  # it may be an iterator
+
+        def noted(answer: Any) -> Any:
+            if given.get("version") in {None, backend.version}:  # another version is another cache
+                recorder.note(time, operation, pairs(given, answer))
+            return default if answer is _ABSENT else answer
+
+        async def awaited(coroutine: Any) -> Any:
+            with _set(None):
+                answer = await coroutine
+            return noted(answer)
+
+        passed = names[: len(args)]
+        args = (*(given[each] for each in passed), *args[len(names) :])
+        kwargs = {each: value for each, value in given.items() if each not in passed}
+        if iscoroutinefunction(method):
+            return awaited(method(*args, **kwargs))
+        with _set(None):
+            answer = method(*args, **kwargs)
+        return noted(answer)
+
+    return call
+
+
+@sync_and_async_middleware
+def trace_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Record requests; not used where ``TIEREDCACHE_TRACE_FILE`` is not set.
+
+    ``TIEREDCACHE_TRACE_FILE``: the path of the file. ``TIEREDCACHE_TRACE_SHARE``: the share of the requests that is recorded
+    (default 1). ``TIEREDCACHE_TRACE_ALIAS``: of which cache (default ``"default"``). ``TIEREDCACHE_TRACE_HASH_KEYS``: as
+    ``hash_keys`` (default ``False``). A mistake in one raises ``ImproperlyConfigured``.
+    """
+    path, share, alias, hash_keys = (
+        getattr(settings, f"TIEREDCACHE_TRACE_{name}", default)
+        for name, default in {"FILE": None, "SHARE": 1, "ALIAS": "default", "HASH_KEYS": False}.items()
+    )
+    if not path:
+        raise MiddlewareNotUsed
+    for name, right, value, remedy in (
+        ("FILE", isinstance(path, (str, os.PathLike)), path, "the path of a file"),
+        ("SHARE", isinstance(share, (int, float)) and 0 <= share <= 1, share, "a share of the requests, from 0 to 1"),
+        ("ALIAS", alias in django_caches.settings, alias, "an alias in CACHES"),
+        ("HASH_KEYS", isinstance(hash_keys, bool), hash_keys, "True or False"),
+    ):
+        if not right:
+            raise Mistake(f"TIEREDCACHE_TRACE_{name}", f"is {value!r}", f"Set it to {remedy}.")
+    recorder = TraceRecorder(path, alias=alias, hash_keys=hash_keys)
+
+    def recorded() -> Any:
+        return recorder.record() if random() < share else nullcontext()  # noqa: S311 - no secret
+
+    async def amiddleware(request: Any) -> Any:
+        with recorded():
+            return await get_response(request)
+
+    def middleware(request: Any) -> Any:
+        with recorded():
+            return get_response(request)
+
+    return amiddleware if iscoroutinefunction(get_response) else middleware
