@@ -53,7 +53,7 @@ CALLS = [
     (("incr", "n"), ["incr n"]),
     (("decr", "n", 2), ["incr n"]),
     (("get_many", ["k", "n"]), ["get k", "get n"]),
-    (("set_many", {"a": 1, "b": 2}), ["set a", "set b"]),
+    (("set_many", {"a": 1, "b": 2}, None), ["set a", "set b"]),
     (("touch", "a", 9), ["touch a"]),
     (("delete", "k"), ["delete k"]),
     (("get", "k"), ["miss k"]),

@@ -14,10 +14,12 @@ import pickle
 import socket
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from random import random
 from time import time as wall_clock
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction
@@ -34,31 +36,17 @@ from tieredcache.config import Mistake
 from tieredcache.plan.events import Event, error_name, hasher, write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
 TOGETHER: Final = 1_000  # events that are written before their request has ended
-_ABSENT: Final = object()
-
-
-def _one(given: dict[str, Any], done: Any) -> list[tuple[Any, Any]]:
-    return [] if given.get("nx") and not done else [(given["key"], given.get("value", _ABSENT))]
-
-
-# By method, whose awaitable twin has an "a" before its name: the operation; and the keys with their values, where known,
-# made of the arguments and the answer: none of what was refused.
-_METHODS: Final[dict[str, tuple[str, Callable[[dict[str, Any], Any], Iterable[tuple[Any, Any]]]]]] = {
-    "get": ("get", lambda given, found: [(given["key"], found)]),
-    "get_many": ("get", lambda given, found: [(key, found.get(key, _ABSENT)) for key in given["keys"]]),
-    "set": ("set", _one),
-    "add": ("set", lambda given, done: _one(given | {"nx": True}, done)),
-    "set_many": ("set", lambda given, _: given["data"].items()),
-    "delete": ("delete", _one),
-    "delete_many": ("delete", lambda given, _: [(key, _ABSENT) for key in given["keys"]]),
-    "touch": ("touch", _one),
-    "incr": ("incr", _one),
-    "decr": ("incr", _one),
+OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete", "touch": "touch", "incr": "incr"} | {
+    "decr": "incr",
+    **{f"{name}_many": name for name in ("get", "set", "delete")},
 }
+"""By method, whose awaitable twin has an "a" before its name."""
+_ABSENT: Final = object()
+_HOST: Final = socket.gethostname()
 _current: ContextVar[TraceRecorder | None] = ContextVar("tieredcache recorder", default=None)
 
 logger: logging.Logger = logging.getLogger("tieredcache")
@@ -83,26 +71,39 @@ class TraceRecorder:
             yield
             return
         for backend in {django_caches[self._alias], shared_caches[self._alias]}:
-            _replace_methods(backend)
+            if "_recorded" not in vars(backend):
+                _replace_methods(backend)
         with _set(self):
             try:
                 yield
             finally:
                 self._write()
 
-    def begins(self) -> float:
+    def time(self) -> float:
         """The time, and none twice: keys that are read at one time count as one ``get_many``."""
         self._latest = max(wall_clock(), self._latest + 1e-6)
         return self._latest
 
-    def note(self, time: float, operation: str, pairs: Iterable[tuple[Any, Any]]) -> None:
-        """Note a call that has returned: the keys with their values, of which only the sizes are kept."""
+    def note(self, time: float, name: str, given: dict[str, Any], answer: Any) -> None:
+        """Note a call of the method ``name`` that has returned, with the sizes of values, not the values."""
+        what, process = next(iter(given.values())), f"{_HOST} {os.getpid()}"
+        if name == "get_many":
+            pairs = [(key, answer.get(key, _ABSENT)) for key in what]
+        elif name == "set_many":
+            pairs = list(what.items())
+        elif not answer and (name == "add" or given.get("nx")):
+            pairs = []  # it was refused
+        else:
+            value = answer if name == "get" else given.get("value", _ABSENT)
+            pairs = [(key, value) for key in (what if name == "delete_many" else [what])]
         for key, value in pairs:
-            known, size = value is not _ABSENT, None
-            with suppress(Exception):  # what a cache keeps by reference may have no pickle
-                size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) if known else None
-            name = "miss" if operation == "get" and not known else operation
-            self._events.append(Event(time, f"{_HOST} {os.getpid()}", name, self._named(str(key)), size))
+            size, operation = None, OPERATIONS[name]
+            if value is _ABSENT:
+                operation = "miss" if operation == "get" else operation
+            else:
+                with suppress(Exception):  # what a cache keeps by reference may have no pickle
+                    size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+            self._events.append(Event(time, process, operation, self._named(str(key)), size))
         if len(self._events) >= TOGETHER:
             self._write()
 
@@ -123,9 +124,6 @@ class TraceRecorder:
             logger.warning("This process records no more into %s: %s", self._path, error_name(error))
 
 
-_HOST: Final = socket.gethostname()
-
-
 @contextmanager
 def _set(recorder: TraceRecorder | None) -> Iterator[None]:
     token = _current.set(recorder)
@@ -136,34 +134,34 @@ def _set(recorder: TraceRecorder | None) -> Iterator[None]:
 
 
 def _replace_methods(backend: BaseCache) -> None:
-    if "_recorded" not in vars(backend):
-        for name in _METHODS:
-            for each in (name, f"a{name}"):
-                if getattr(type(backend), each) is not getattr(BaseCache, each):
-                    setattr(backend, each, _noting(backend, name, getattr(backend, each)))
-        vars(backend)["_recorded"] = True
-        shared_default.unbind()  # it may have the methods that were replaced
+    for name in OPERATIONS:
+        for each in (name, f"a{name}"):
+            inherited = getattr(BaseCache, each)
+            if getattr(type(backend), each, inherited) is not inherited:
+                # A method, no mere function: Django compares the functions of methods.
+                setattr(backend, each, MethodType(_noting(name, inherited, getattr(backend, each)), backend))
+    vars(backend)["_recorded"] = True
+    shared_default.unbind()  # it may have the methods that were replaced
 
 
-def _noting(backend: BaseCache, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _noting(name: str, inherited: Any, method: Callable[..., Any]) -> Callable[..., Any]:
     """``method``, with a note of each call where the context has a recorder."""
-    names = tuple(signature(getattr(BaseCache, name)).parameters)[1:]
-    operation, pairs = _METHODS[name]
+    names = tuple(signature(inherited).parameters)[1:]
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(backend: BaseCache, *args: Any, **kwargs: Any) -> Any:
         recorder = _current.get()
         if recorder is None:
             return method(*args, **kwargs)
         given = dict(zip(names, args, strict=False)) | kwargs
-        default, time = given.get("default"), recorder.begins()
+        given, default, time = {names[0]: given[names[0]]} | given, given.get("default"), recorder.time()
         if name == "get":
-            given["default"] = _ABSENT
+            given["default"] = _ABSENT  # tells a miss
         elif "keys" in given:
             given["keys"] = list(given["keys"])  # it may be an iterator
 
         def noted(answer: Any) -> Any:
             if given.get("version") in {None, backend.version}:  # another version is another cache
-                recorder.note(time, operation, pairs(given, answer))
+                recorder.note(time, name, given, answer)
             return default if answer is _ABSENT else answer
 
         async def awaited(coroutine: Any) -> Any:
@@ -171,13 +169,12 @@ def _noting(backend: BaseCache, name: str, method: Callable[..., Any]) -> Callab
                 answer = await coroutine
             return noted(answer)
 
-        passed = names[: len(args)]
-        args = (*(given[each] for each in passed), *args[len(names) :])
-        kwargs = {each: value for each, value in given.items() if each not in passed}
+        args = (*(given[each] for each in names[: len(args)]), *args[len(names) :])
+        made = partial(method, *args, **{each: given[each] for each in given if each not in names[: len(args)]})
         if iscoroutinefunction(method):
-            return awaited(method(*args, **kwargs))
+            return awaited(made())
         with _set(None):
-            answer = method(*args, **kwargs)
+            answer = made()
         return noted(answer)
 
     return call
