@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,10 +15,9 @@ from tieredcache.backends import TieredCache
 from tieredcache.checks.caches import backend_of
 from tieredcache.plan.events import PlanError, hasher, prefixes, read_trace, write_trace
 from tieredcache.plan.monitor import watch
-from tieredcache.plan.page import page
 from tieredcache.plan.report import build
 from tieredcache.plan.simulate import Trace
-from tieredcache.plan.text import lines
+from tieredcache.plan.text import lines, page
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -105,7 +105,9 @@ def _events(options: dict[str, Any], alias: str, say: Callable[[str], None]) -> 
         if not options["yes"]:
             if not sys.stdin.isatty():
                 raise PlanError("Pass --yes to watch the server where nobody can be asked.")
-            if input("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+            with suppress(EOFError):  # Ctrl-D is no yes
+                options["yes"] = input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
+            if not options["yes"]:
                 raise PlanError("Nothing was done.")
         say(f"watching the server of {alias!r} for {options['seconds']:g} s ...")
         events, others = watch(caches[alias], alias, options["seconds"], options["processes"])

@@ -1,8 +1,8 @@
 """Records a trace inside an application: what its requests do to one cache, in the form that ``--trace`` reads.
 
-The backends that a recorded request uses get methods that note each call, where the context has a recorder. They keep these:
-another thread may be using them. A method inherited from ``BaseCache``, such as ``get_or_set``, is not replaced, because what
-it calls is recorded. What a recorded method calls is not.
+The backends that a recorded request uses get methods that note each call where the context has a recorder. They stay there:
+another thread may be using them. What ``BaseCache`` implements, such as ``get_or_set``, is not replaced: what it calls is
+recorded. What a recorded method calls is not.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class TraceRecorder:
     def __init__(self, path: str | os.PathLike[str], *, alias: str = "default", hash_keys: bool = False) -> None:
         self._path, self._alias, self._stopped, self._latest = Path(path), alias, False, 0.0
         # The same salt in all processes: they must hash a key alike.
-        self._named: Callable[[str], str] = hasher(salted_hmac("tieredcache.plan", "", algorithm="sha256").digest()) if hash_keys else str
+        salt = salted_hmac("tieredcache.plan", "", algorithm="sha256").digest()
+        self._named: Callable[[str], str] = hasher(salt) if hash_keys else str
         self._events: list[Event] = []
 
     @contextmanager
@@ -188,24 +189,27 @@ def trace_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]
     (default 1). ``TIEREDCACHE_TRACE_ALIAS``: of which cache (default ``"default"``). ``TIEREDCACHE_TRACE_HASH_KEYS``: as
     ``hash_keys`` (default ``False``). A mistake in one raises ``ImproperlyConfigured``.
     """
-    path, share, alias, hash_keys = (
-        getattr(settings, f"TIEREDCACHE_TRACE_{name}", default)
-        for name, default in {"FILE": None, "SHARE": 1, "ALIAS": "default", "HASH_KEYS": False}.items()
-    )
-    if not path:
-        raise MiddlewareNotUsed
-    for name, right, value, remedy in (
-        ("FILE", isinstance(path, (str, os.PathLike)), path, "the path of a file"),
-        ("SHARE", isinstance(share, (int, float)) and 0 <= share <= 1, share, "a share of the requests, from 0 to 1"),
-        ("ALIAS", alias in django_caches.settings, alias, "an alias in CACHES"),
-        ("HASH_KEYS", isinstance(hash_keys, bool), hash_keys, "True or False"),
+    given: dict[str, Any] = {}
+    for name, default, right, remedy in (
+        ("FILE", None, lambda value: isinstance(value, (str, os.PathLike)), "the path of a file"),
+        (
+            "SHARE",
+            1,
+            lambda value: isinstance(value, (int, float)) and 0 <= value <= 1,
+            "a share of the requests, from 0 to 1",
+        ),
+        ("ALIAS", "default", lambda value: value in [*django_caches], "an alias in CACHES"),
+        ("HASH_KEYS", False, lambda value: isinstance(value, bool), "True or False"),
     ):
-        if not right:
+        given[name] = value = getattr(settings, f"TIEREDCACHE_TRACE_{name}", default)
+        if name == "FILE" and not value:
+            raise MiddlewareNotUsed
+        if not right(value):
             raise Mistake(f"TIEREDCACHE_TRACE_{name}", f"is {value!r}", f"Set it to {remedy}.")
-    recorder = TraceRecorder(path, alias=alias, hash_keys=hash_keys)
+    recorder = TraceRecorder(given["FILE"], alias=given["ALIAS"], hash_keys=given["HASH_KEYS"])
 
     def recorded() -> Any:
-        return recorder.record() if random() < share else nullcontext()  # noqa: S311 - no secret
+        return recorder.record() if random() < given["SHARE"] else nullcontext()  # noqa: S311 - no secret
 
     async def amiddleware(request: Any) -> Any:
         with recorded():
