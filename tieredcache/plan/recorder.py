@@ -61,7 +61,7 @@ class TraceRecorder:
     def __init__(self, path: str | os.PathLike[str], *, alias: str = "default", hash_keys: bool = False) -> None:
         self._path, self._alias, self._stopped, self._latest = Path(path), alias, False, 0.0
         # The same salt in all processes: they must hash a key alike.
-        salt = salted_hmac("tieredcache.plan", "", algorithm="sha256").digest()
+        salt = salted_hmac("tieredcache.plan", "", algorithm="sha256").digest() if hash_keys else b""
         self._named: Callable[[str], str] = hasher(salt) if hash_keys else str
         self._events: list[Event] = []
 
@@ -190,7 +190,7 @@ def trace_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]
     ``hash_keys`` (default ``False``). A mistake in one raises ``ImproperlyConfigured``.
     """
     given: dict[str, Any] = {}
-    for name, default, right, remedy in (
+    checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
         ("FILE", None, lambda value: isinstance(value, (str, os.PathLike)), "the path of a file"),
         (
             "SHARE",
@@ -200,7 +200,8 @@ def trace_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]
         ),
         ("ALIAS", "default", lambda value: value in [*django_caches], "an alias in CACHES"),
         ("HASH_KEYS", False, lambda value: isinstance(value, bool), "True or False"),
-    ):
+    )
+    for name, default, right, remedy in checks:
         given[name] = value = getattr(settings, f"TIEREDCACHE_TRACE_{name}", default)
         if name == "FILE" and not value:
             raise MiddlewareNotUsed
