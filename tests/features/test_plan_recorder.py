@@ -181,6 +181,14 @@ def test_a_full_disk_ends_it_with_one_line(full, path, caplog, monkeypatch):
     assert path.stat().st_size == 101
 
 
+def test_an_answer_that_cannot_be_recorded_reaches_the_caller(path, monkeypatch):
+    """Some backends ignore an outage, and answer None for many keys."""
+    monkeypatch.setattr(type(caches["remote"]), "get_many", lambda *_: None, raising=False)
+    with TraceRecorder(path, alias="remote").record():
+        assert caches["remote"].get_many(["k"]) is None
+    assert not path.exists()
+
+
 # --- the middleware ---
 
 

@@ -161,8 +161,9 @@ def _noting(name: str, inherited: Any, method: Callable[..., Any]) -> Callable[.
             given["keys"] = list(given["keys"])  # it may be an iterator
 
         def noted(answer: Any) -> Any:
-            if given.get("version") in {None, backend.version}:  # another version is another cache
-                recorder.note(time, name, given, answer)
+            with suppress(Exception):  # what a backend answers in an outage may be nothing that is known
+                if given.get("version") in {None, backend.version}:  # another version is another cache
+                    recorder.note(time, name, given, answer)
             return default if answer is _ABSENT else answer
 
         async def awaited(coroutine: Any) -> Any:
