@@ -15,9 +15,10 @@ from django.test import override_settings
 from tests.support.plans import HEADER, expected, plan, report, traffic, write
 from tieredcache.checks.caches import read_aliases
 from tieredcache.config import TieredOptions
+from tieredcache.local.sizes import TIER_ENTRY
 from tieredcache.management.commands.tieredcache import Command
 from tieredcache.plan.events import Event, prefixes
-from tieredcache.plan.simulate import ENTRY, Trace, simulate
+from tieredcache.plan.simulate import Trace, simulate
 
 PAGE = Path(__file__).parents[2] / "docs" / "plan.md"
 # A product and flags that are only read, a basket that is read and written, a counter, a lock, a large value.
@@ -114,7 +115,7 @@ def test_prefetching_brings_a_page_in_one_trip():
 def test_memory_is_that_of_the_fullest_process():
     """The sizes of values that are known, of the others their mean; keys; and what an entry takes."""
     found = outcome((0, "a", "set", "xx", 100), (1, "a", "get", "xx"), (2, "a", "get", "y"), (3, "b", "get", "y"))
-    assert found.bytes == (2 + 100 + ENTRY) + (1 + 100 + ENTRY)
+    assert found.bytes == (2 + 100 + TIER_ENTRY) + (1 + 100 + TIER_ENTRY)
 
 
 def test_the_same_trace_makes_the_same_plan(large):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 
 import pytest
 import redis
@@ -21,8 +22,7 @@ from tests.support import servers
 from tests.support.caches import remote_settings
 from tests.support.plans import plan, report
 from tests.support.programs import need
-from tieredcache.plan.monitor import watch
-from tieredcache.plan.parser import Recorder, parse, unescape
+from tieredcache.plan.monitor import Recorder, parse, unescape, watch
 
 SECRET = "s3cret-value"
 
@@ -57,9 +57,9 @@ def test_a_key_is_what_was_sent_and_a_value_as_long(watched, key, value):
     client, lines = watched
     client.set(key, value)
     line = lines()
-    found = parse(line)
-    assert [unescape(argument) for argument in found.arguments] == [b"SET", key, value]
-    assert found.client.startswith("127.0.0.1:")
+    _, _, sender, arguments = parse(line)
+    assert [unescape(argument) for argument in arguments] == [b"SET", key, value]
+    assert sender.startswith("127.0.0.1:")
     recorder = Recorder({0}, lambda name: name)
     recorder.feed(line)
     (event,) = recorder.events
@@ -281,11 +281,12 @@ def test_it_asks_first(site, monkeypatch):
     assert code == 1
     assert "Pass --yes" in messages
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda _: "n")
-    _, messages, code = plan("--seconds", "1")
-    assert code == 1
-    assert "MONITOR makes the server send every command" in messages
-    assert "Nothing was done." in messages
+    for answer in (["n"], []):  # Ctrl-D
+        monkeypatch.setattr("builtins.input", mock.Mock(side_effect=[*answer, EOFError]))
+        _, messages, code = plan("--seconds", "1")
+        assert code == 1
+        assert "MONITOR makes the server send every command" in messages
+        assert "Nothing was done." in messages
 
 
 @pytest.mark.parametrize("forbidden", ["renamed", "acl"])

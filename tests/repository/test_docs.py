@@ -36,8 +36,9 @@ def test_code_blocks_run(block):
     names = {}
     if "CACHES" in block or "MIDDLEWARE" in block:
         exec(block, names)
-        for path in names.get("MIDDLEWARE", []):
-            import_string(path)(lambda request: None)
+        with override_settings(**{name: value for name, value in names.items() if name.startswith("TIEREDCACHE_")}):
+            for path in names.get("MIDDLEWARE", []):
+                import_string(path)(lambda request: None)
         with override_settings(CACHES={"default": {}} | names.get("CACHES", {})):
             for alias in names.get("CACHES", {}):
                 assert caches[alias]

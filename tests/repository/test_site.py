@@ -19,6 +19,7 @@ from tieredcache.backends.local import Local
 from tieredcache.freshness import Demand
 from tieredcache.lookups import LookupTable
 from tieredcache.middleware import ReadYourWritesMiddleware
+from tieredcache.plan import trace_middleware
 
 pytestmark = [pytest.mark.slow, pytest.mark.source]
 
@@ -32,6 +33,7 @@ PUBLIC = [
     Local,
     LookupTable,
     ReadYourWritesMiddleware,
+    trace_middleware,
 ]
 # Attributes without an underscore that are not for users.
 OURS = {

@@ -1,7 +1,5 @@
-"""``manage.py tieredcache plan``: what a local tier would save, and which reads would be stale, from its traffic."""
+"""What a local tier would save, and which reads would be stale, from a site's traffic, which can be recorded by the site."""
 
-from tieredcache.plan.command import add_arguments, run
-from tieredcache.plan.events import PlanError
-from tieredcache.plan.monitor import error_name
+from tieredcache.plan.recorder import TraceRecorder, trace_middleware
 
-__all__ = ["PlanError", "add_arguments", "error_name", "run"]
+__all__ = ["TraceRecorder", "trace_middleware"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import SUPPRESS, ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,10 +15,9 @@ from tieredcache.backends import TieredCache
 from tieredcache.checks.caches import backend_of
 from tieredcache.plan.events import PlanError, hasher, prefixes, read_trace, write_trace
 from tieredcache.plan.monitor import watch
-from tieredcache.plan.page import page
 from tieredcache.plan.report import build
 from tieredcache.plan.simulate import Trace
-from tieredcache.plan.text import lines
+from tieredcache.plan.text import lines, page
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_above_zero, default=30, help="how long to watch the server (default: 30)")
     parser.add_argument("--processes", type=_whole, metavar="N", help="how many there are; else by connection")
     parser.add_argument("--yes", action="store_true", help="watch the server without asking")
-    parser.add_argument("--trace", metavar="FILE", help="plan from this CSV file instead")
+    parser.add_argument("--trace", metavar="FILE", nargs="+", help="plan from these CSV files instead")
     parser.add_argument("--record", metavar="FILE", help="write what was watched to this CSV file")
     parser.add_argument("--hash-keys", action="store_true", help="put hashes in place of the keys")
     parser.add_argument("--html", metavar="FILE", help="write the plan to this HTML file, too")
@@ -105,7 +105,9 @@ def _events(options: dict[str, Any], alias: str, say: Callable[[str], None]) -> 
         if not options["yes"]:
             if not sys.stdin.isatty():
                 raise PlanError("Pass --yes to watch the server where nobody can be asked.")
-            if input("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+            with suppress(EOFError):  # Ctrl-D is no yes
+                options["yes"] = input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
+            if not options["yes"]:
                 raise PlanError("Nothing was done.")
         say(f"watching the server of {alias!r} for {options['seconds']:g} s ...")
         events, others = watch(caches[alias], alias, options["seconds"], options["processes"])

@@ -9,12 +9,12 @@ import re
 import secrets
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tieredcache.config import EXCLUDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 HEADER: Final = ["time", "process", "operation", "key", "bytes"]
 OPERATIONS: Final = ("get", "miss", "set", "delete", "touch", "incr")
@@ -33,6 +33,17 @@ class PlanError(Exception):
     """What keeps the plan from being made, with the remedy; it quotes no value, URL or password."""
 
 
+def error_name(error: BaseException) -> str:
+    """What ``error`` is, without its text, which may quote a URL with a password; the system's reason where there is one."""
+    cause: BaseException | None = error
+    reason = ""
+    while cause is not None and not reason:
+        if isinstance(cause, OSError):
+            reason = cause.strerror or ""
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+
+
 class Event(NamedTuple):
     """``time``: seconds. ``bytes``: of the value; ``None``: not known."""
 
@@ -43,16 +54,21 @@ class Event(NamedTuple):
     bytes: int | None = None
 
 
-def read_trace(path: str) -> list[Event]:
-    """The events in a CSV file, in the order of their times; raises ``PlanError``, with the line, where it is not valid."""
-    events: list[Event] = []
+def read_trace(paths: list[str]) -> list[Event]:
+    """The events in CSV files, in the order of their times; raises ``PlanError``, with the line, where one is not valid."""
     same: dict[str, str] = {}  # a key is stored once, however often it occurs
+    return sorted((event for path in paths for event in _read(path, same)), key=lambda event: event.time)
+
+
+def _read(path: str, same: dict[str, str]) -> Iterator[Event]:
     try:
         with Path(path).open(**_TEXT) as file:  # type: ignore[call-overload]
             rows = csv.reader(file)
             if next(rows, None) != HEADER:
                 raise PlanError(f"{path} does not begin with the line {','.join(HEADER)}.")
             for row in rows:
+                if row == HEADER:
+                    continue  # it was put together from several files, or two processes have begun it
                 try:
                     time, process, operation, key, size = row
                     operation = OPERATIONS[OPERATIONS.index(operation)]
@@ -60,36 +76,36 @@ def read_trace(path: str) -> list[Event]:
                     if not math.isfinite(seconds):
                         raise ValueError  # noqa: TRY301 - as float() does
                     process, key = same.setdefault(process, process), same.setdefault(key, key)
-                    events.append(Event(seconds, process, operation, key, int(size) if size else None))
+                    yield Event(seconds, process, operation, key, int(size) if size else None)
                 except ValueError:
                     remedy = f"Each has {', '.join(HEADER)}; an operation is one of {', '.join(OPERATIONS)}."
                     raise PlanError(f"{path}, line {rows.line_num}, is not an event. {remedy}") from None
     except (OSError, csv.Error) as error:
         raise PlanError(f"{path} could not be read: {getattr(error, 'strerror', None) or error}.") from None
-    events.sort(key=lambda event: event.time)
-    return events
 
 
 def write_trace(path: str, events: list[Event]) -> None:
     """Write ``events`` to a CSV file."""
     try:
         with Path(path).open("w", **_TEXT) as file:  # type: ignore[call-overload]
-            rows = csv.writer(file)
-            rows.writerow(HEADER)
-            rows.writerows(
-                (f"{time:.6f}", process, name, key, "" if size is None else size)
-                for time, process, name, key, size in events
-            )
+            write_rows(file, events)
     except OSError as error:
         raise PlanError(f"{path} could not be written: {error.strerror}.") from None
 
 
-def hasher() -> Callable[[str], str]:
-    """What hashes a key with a salt that nobody keeps.
+def write_rows(file: Any, events: Iterable[Event], *, head: bool = True) -> None:
+    """The lines of ``events``, with the line that names the columns or without it."""
+    rows = csv.writer(file)
+    rows.writerows([HEADER] if head else [])
+    rows.writerows((f"{event[0]:.6f}", *event[1:]) for event in events)  # None is written as nothing
+
+
+def hasher(salt: bytes = b"") -> Callable[[str], str]:
+    """What hashes a key, with a salt that nobody keeps where none is given.
 
     Each part of it by itself, so that keys with a common prefix still have one; prefixes that packages have are left.
     """
-    salt, known = secrets.token_bytes(16), {}
+    salt, known = salt or secrets.token_bytes(16), {}
 
     def part(found: re.Match[str]) -> str:
         return hashlib.blake2b(found[0].encode(errors="surrogateescape"), key=salt, digest_size=6).hexdigest()

@@ -48,8 +48,6 @@ request_started.disconnect(_prefetch.begin_burst)  # no request of this process 
 
 POLICY: Final = "ghosts and lives"
 """What the tier evicts by: ``tieredcache.local.eviction``."""
-ENTRY: Final = 700
-"""Bytes that an entry takes besides its key and its value: in the tier, its index, lru-dict and what prefetching knows."""
 UNKNOWN_SIZE: Final = 500
 """Bytes of a value, where the trace has the size of none."""
 SCRIPT: Final = 16
@@ -160,7 +158,7 @@ class _Process:
                 self.ask(key, MISSING)
         outcome.events += len(events)
         size = trace.sizes.get
-        kept = sum(size(key, trace.usual_size) + len(key) + ENTRY for key in self.tier.index)
+        kept = sum(size(key, trace.usual_size) + len(key) + _tier.TIER_ENTRY for key in self.tier.index)
         outcome.bytes = max(outcome.bytes, kept)
 
     def ask(self, key: str, found: Any) -> None:

@@ -16,7 +16,8 @@ from django.core.management.base import BaseCommand, CommandError
 from tieredcache.backends import LRUCache, TieredCache
 from tieredcache.checks.caches import backend_of, read_aliases
 from tieredcache.config import EXCLUDED, LRUOptions, Mistake, TieredOptions, given
-from tieredcache.plan import PlanError, add_arguments, error_name, run
+from tieredcache.plan.command import add_arguments, run
+from tieredcache.plan.events import PlanError, error_name
 from tieredcache.remote import client_error, reader_for
 
 if TYPE_CHECKING:
