@@ -214,7 +214,7 @@ class RemoteReads(RemoteWrites):
         server = self._reader().server(self.remote, key, version) if tier.has_servers else WHOLE
         return not tier.circuit.is_open(server)
 
-    async def _astore_own(self, own: Computation, *computed: Any) -> bool:
+    async def _astore_own(self, own: Computation, *computed: Any) -> Any:
         threaded = getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd  # it calls add() in Django's thread
         if threaded and own in self.inflight.under_way:
             # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait.

@@ -50,7 +50,9 @@ class Early:
         self.refreshed: int = 0
 
     def took(self, own: Computation) -> None:
-        """Note how long a computation took that has returned."""
+        """Note how long a computation took that has returned, where it was one that may be early."""
+        if not own.beta:
+            return
         plan = self.plans.setdefault(own.key, Plan())
         plan.duration, plan.beta, plan.failing = clock() - own.began, own.beta, False
         self.refreshed += own.old is not MISSING
@@ -97,16 +99,16 @@ class Early:
         plan = self.plans.get(local_key)
         return add if found is MISSING and plan is not None and plan.expires <= clock() else None
 
-    def failed(self, own: Computation, error: Exception) -> bool:
-        """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
+    def instead(self, own: Computation, error: Exception) -> Any:
+        """The old value, where it will do; that is logged, once, and tried again after half of the time that is left."""
         if own.old is MISSING:
-            return False
+            raise error
         if plan := self.plans.get(own.key):
             plan.due_at = (clock() + plan.expires) / 2
         if is_callers(error):
-            return False
+            raise error
         if plan:
             if not plan.failing:
                 logger.warning("%r cannot be computed before it expires; the old value is served on: %r.", own.key, error)
             plan.failing = True
-        return True
+        return own.old

@@ -182,25 +182,29 @@ class Inflight:
             own.key,
         )
 
-    def share(self, own: Computation, compute: Callable[[Computation | None], Result]) -> Result:
-        """Call ``compute`` with the computation of another caller that came before this one, if there was one."""
+    def share(self, own: Computation, compute: Callable[[], Result]) -> Result:
+        """What ``compute`` returns, called in its turn; or the old value, where another caller computes a new one."""
 
         def in_turn() -> Result:
-            other = self.join(own, sync=True)
-            if other is not None and own.old is MISSING and not wait(other):
-                self.overdue(own, other)
-            return compute(other)
+            if (other := self.join(own, sync=True)) is not None:
+                if own.old is not MISSING:
+                    return own.old  # type: ignore[no-any-return]
+                if not wait(other):
+                    self.overdue(own, other)
+            return compute()
 
         return self.run(in_turn, own)
 
-    async def ashare(self, own: Computation, compute: Callable[[Computation | None], Awaitable[Result]]) -> Result:
+    async def ashare(self, own: Computation, compute: Callable[[], Awaitable[Result]]) -> Result:
         """As ``share``, in a task."""
         try:
             try:
-                other = self.join(own, sync=False)
-                if other is not None and own.old is MISSING and not await await_(other):
-                    self.overdue(own, other)
-                return await compute(other)
+                if (other := self.join(own, sync=False)) is not None:
+                    if own.old is not MISSING:
+                        return own.old  # type: ignore[no-any-return]
+                    if not await await_(other):
+                        self.overdue(own, other)
+                return await compute()
             finally:
                 self.leave(own)
         except BaseException:  # as below
