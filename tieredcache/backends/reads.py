@@ -128,7 +128,7 @@ class RemoteReads(RemoteWrites):
             raise
         for read, (value, ttl) in zip(along, answers[len(reads) :], strict=True):
             if type(value) is not Undecodable and (tier.prefix or type(read.local_key) is not str):
-                tier.keep(read, value, ttl, trip)
+                tier.keep(read, value, ttl, trip.proved)
                 tier.prefetched += getattr(tier.index.get(read.local_key), "read_at", None) == read.started  # it was kept
         answers = answers[: len(reads)]
         # Something is there that the one command for all keys calls missing: what the remote's own get() says of it counts.
