@@ -212,8 +212,8 @@ _ALIKE: Final = (
 )
 
 
-def pipelined_reader_for(remote: Any) -> Reader | None:
-    """The reader for ``remote`` where it is one whose reads are known; ``None`` otherwise."""
+def reader_for(remote: Any) -> Reader:
+    """The reader that knows ``remote`` best."""
     if isinstance(remote, RedisCache):
         return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else DjangoSubclassReader()
     for module, name, client_module, client_name, reader in _ALIKE:
@@ -223,4 +223,4 @@ def pipelined_reader_for(remote: Any) -> Reader | None:
             source = sys.modules[client_module]
             if _reads_like(remote, backend, remote.client, getattr(source, client_name)):
                 return reader(source.ConnectionInterrupted, source._main_exceptions)
-    return None
+    return Reader()
