@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import pickle
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -34,7 +33,6 @@ _DECODE_ERRORS: Final = (
     LookupError,
     TypeError,
     ValueError,
-    zlib.error,
 )
 _KEY_SETTINGS: Final = ("key_prefix", "version", "key_func")
 
