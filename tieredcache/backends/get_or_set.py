@@ -38,13 +38,12 @@ class GetOrSet(BaseCache):
         A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
         what it raises. ``refresh_early``: of this key, in place of the option.
         """
-        refresh_early is None or BETA(refresh_early, "refresh_early")
+        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         inflight = self.inflight
         finished = inflight.finished
         value = self.get(key, MISSING, version)
-        if value is not MISSING and not (inflight.due and self._is_due(key, version, default, refresh_early)):
+        if value is not MISSING and not (beta and self.early.due and callable(default) and self._is_due(key, version)):
             return value
-        beta = self.refresh_early if refresh_early is None else refresh_early
         own = Computation(self.local_key(key, version), beta, value)
 
         def compute() -> Any:
@@ -67,13 +66,12 @@ class GetOrSet(BaseCache):
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
     ) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        refresh_early is None or BETA(refresh_early, "refresh_early")
+        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         inflight = self.inflight
         finished = inflight.finished
         value = await self.aget(key, MISSING, version)
-        if value is not MISSING and not (inflight.due and self._is_due(key, version, default, refresh_early)):
+        if value is not MISSING and not (beta and self.early.due and callable(default) and self._is_due(key, version)):
             return value
-        beta = self.refresh_early if refresh_early is None else refresh_early
         own = Computation(self.local_key(key, version), beta, value)
 
         async def compute() -> Any:
@@ -93,11 +91,9 @@ class GetOrSet(BaseCache):
         except Exception as error:  # noqa: BLE001 - as above
             return self.early.instead(own, error)
 
-    def _is_due(self, key: Any, version: Any, default: Any, refresh_early: Any) -> bool:
+    def _is_due(self, key: Any, version: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""
-        beta = self.refresh_early if refresh_early is None else refresh_early
-        due = beta and callable(default) and self.early.is_due(self.local_key(key, version))
-        return bool(due) and self._stores(key, version)
+        return self.early.is_due(self.local_key(key, version)) and self._stores(key, version)
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> Any:
         """Add what was computed, unless that cannot or must not be; what the cache has then, which may know better.

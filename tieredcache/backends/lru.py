@@ -113,10 +113,10 @@ class LRUCache(StoreKeys):
     async def _astore_own(self, *computed: Any) -> Any:
         return self._store_own(*computed)
 
-    def _is_due(self, key: Any, version: Any, *others: Any) -> bool:
+    def _is_due(self, key: Any, version: Any) -> bool:
         if entry := self._store.index.get(local_key := self.local_key(key, version)):  # it may have been written since
             self.early.limit(local_key, now := clock(), entry.deadline - now, 0)
-        return super()._is_due(key, version, *others)
+        return super()._is_due(key, version)
 
     # --- writes ---
 

@@ -43,9 +43,9 @@ class Early:
     ``alone``: no other process computes these values, so a draw counts as 1 at least; and ``due`` holds all plans.
     """
 
-    def __init__(self, capacity: int, due: dict[Hashable, Plan], *, alone: bool) -> None:
+    def __init__(self, capacity: int, *, alone: bool) -> None:
         self._capacity, self._alone = capacity, alone
-        self.due: dict[Hashable, Plan] = due
+        self.due: dict[Hashable, Plan] = {}
         self.plans: dict[Hashable, Plan] = {}
         self.refreshed: int = 0
 

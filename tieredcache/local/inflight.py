@@ -32,8 +32,6 @@ from tieredcache.local.entries import MISSING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable
 
-    from tieredcache.local.early import Plan
-
 Result = TypeVar("Result")
 
 PATIENCE: Final = 5.0
@@ -141,14 +139,12 @@ class Inflight:
         self.under_way: set[Computation] = set()
         self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
         self.finished: int = 0
-        self.due: dict[Hashable, Plan] = {}  # what is to be computed early
         self.writing: list[Collection[Hashable] | None] = []  # the keys of each write under way; None: all
 
     def reset(self) -> None:
         """Forget all of them, in a child process: they are those of the parent's threads."""
         self.under_way.clear()
         self._shared.clear()
-        self.due.clear()
         self.writing.clear()
 
     def starts(self, own: Computation) -> None:
