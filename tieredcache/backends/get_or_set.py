@@ -59,8 +59,10 @@ class GetOrSet(BaseCache):
             return self._store_own(own, key, default, timeout, version)
         try:
             return inflight.share(own, compute)
-        except Exception as error:  # noqa: BLE001 - raised there, unless the old value will do
-            return self.early.instead(own, error)
+        except Exception as error:
+            if self.early.failed(own, error):
+                return own.old
+            raise
 
     async def aget_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
@@ -88,8 +90,10 @@ class GetOrSet(BaseCache):
             return await self._astore_own(own, key, default, timeout, version)
         try:
             return await inflight.ashare(own, compute)
-        except Exception as error:  # noqa: BLE001 - as above
-            return self.early.instead(own, error)
+        except Exception as error:
+            if self.early.failed(own, error):
+                return own.old
+            raise
 
     def _is_due(self, key: Any, version: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""

@@ -99,16 +99,16 @@ class Early:
         plan = self.plans.get(local_key)
         return add if found is MISSING and plan is not None and plan.expires <= clock() else None
 
-    def instead(self, own: Computation, error: Exception) -> Any:
-        """The old value, where it will do; that is logged, once, and tried again after half of the time that is left."""
+    def failed(self, own: Computation, error: Exception) -> bool:
+        """Whether the old value will do; then it is logged, once, and tried again after half of the time that is left."""
         if own.old is MISSING:
-            raise error
+            return False
         if plan := self.plans.get(own.key):
             plan.due_at = (clock() + plan.expires) / 2
         if is_callers(error):
-            raise error
+            return False
         if plan:
             if not plan.failing:
                 logger.warning("%r cannot be computed before it expires; the old value is served on: %r.", own.key, error)
             plan.failing = True
-        return own.old
+        return True
