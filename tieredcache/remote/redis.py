@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
@@ -109,7 +110,7 @@ class DjangoReader(PipelinedReader):
     """Django's own ``RedisCache``."""
 
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
-        names = [remote.make_and_validate_key(key, version=version) for key in keys]
+        names = list(map(partial(remote.make_and_validate_key, version=version), keys))  # on Python 3.11 a call less
         client = remote._cache
         return client.get_client(names[0] if len(names) == 1 else None), names, client._serializer.loads
 
@@ -136,7 +137,7 @@ class ClientReader(PipelinedReader):
 
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
         client = remote.client
-        names = [client.make_key(key, version=version) for key in keys]
+        names = list(map(partial(client.make_key, version=version), keys))  # as above
         return client.get_client(write=False), names, client.decode
 
     def exists(self, remote: Any, key: Any, version: Any, *, ttl: bool = False) -> Answer:
