@@ -16,7 +16,7 @@ from tieredcache.local.immutable import share_instances_of
 from tieredcache.local.sample import again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from tieredcache.local.early import Early
     from tieredcache.local.inflight import Inflight
@@ -128,9 +128,13 @@ class TieredCache(RemoteReads):
         found, rest = self._hits(keys, version)
         if rest:
             plan, reads = self._look_many(rest, version)
-            answers = iter(self._fetch_many(reads, version) if reads else ())
-            for (key, _), served in plan.items():
-                value = next(answers) if served is UNKNOWN else served
+            answers = dict(zip(reads, self._fetch_many(list(reads.values()), version), strict=True)) if reads else {}
+            for key, local_key, served in plan:
+                value = answers.pop(local_key, UNKNOWN) if served is UNKNOWN else served
+                if value is UNKNOWN:  # another name of a key, which is given an object of its own
+                    value = self.get(key, MISSING, version)
+                elif value is MISSING:
+                    answers[local_key] = MISSING  # the answer to all names of the key
                 if value is not MISSING:
                     found[key] = value
         return found
@@ -140,9 +144,13 @@ class TieredCache(RemoteReads):
         found, rest = self._hits(keys, version)
         if rest:
             plan, reads = self._look_many(rest, version)
-            answers = iter(await self._afetch_many(reads, version) if reads else ())
-            for (key, _), served in plan.items():
-                value = next(answers) if served is UNKNOWN else served
+            answers = dict(zip(reads, await self._afetch_many(list(reads.values()), version), strict=True)) if reads else {}
+            for key, local_key, served in plan:
+                value = answers.pop(local_key, UNKNOWN) if served is UNKNOWN else served
+                if value is UNKNOWN:
+                    value = await self.aget(key, MISSING, version)
+                elif value is MISSING:
+                    answers[local_key] = MISSING  # the answer to all names of the key
                 if value is not MISSING:
                     found[key] = value
         return found
@@ -167,23 +175,25 @@ class TieredCache(RemoteReads):
             return found, [key, *rest]
         return found, []
 
-    def _look_many(self, keys: list[Any], version: Any) -> tuple[dict[tuple[Any, type], Any], list[Read]]:
-        """The keys, each with its type (``1`` is ``True``), and what the local tier answers; the reads for the others."""
+    def _look_many(self, keys: list[Any], version: Any) -> tuple[list[tuple[Any, Hashable, Any]], dict[Hashable, Read]]:
+        """The keys with what the local tier answers, and the reads that have to be made, by local key.
+
+        Two keys that are one to the remote (``1`` and ``"1"``) are asked for once.
+        """
         tier, index = self._tier, self._tier.index
-        plan: dict[tuple[Any, type], Any] = {}
-        reads: list[Read] = []
+        plan: list[tuple[Any, Hashable, Any]] = []
+        reads: dict[Hashable, Read] = {}
         for key in keys:
-            if (key, type(key)) in plan:
-                continue
-            local_key = self.local_key(key, version)
-            # Looked up first: what is not there costs serve() an exception.
-            value = tier.serve(local_key, accepts) if local_key in index else UNKNOWN
-            if value is UNKNOWN:
-                reads.append(tier.begin(key, version, local_key))
-            elif tier.options.staleness_sample and (read := again(tier, key, version, local_key)):
-                reads.append(read)
-                value = UNKNOWN
-            plan[key, type(key)] = value
+            local_key, value = self.local_key(key, version), UNKNOWN
+            if local_key not in reads:
+                # Looked up first: what is not there costs serve() an exception.
+                if local_key in index:
+                    value = tier.serve(local_key, accepts)
+                if value is UNKNOWN:
+                    reads[local_key] = tier.begin(key, version, local_key)
+                elif tier.options.staleness_sample and (read := again(tier, key, version, local_key)):
+                    reads[local_key], value = read, UNKNOWN
+            plan.append((key, local_key, value))
         return plan, reads
 
     # --- what is made of a local copy, such as the index of a lookup table ---
