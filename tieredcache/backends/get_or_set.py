@@ -38,33 +38,27 @@ class GetOrSet(BaseCache):
         A callable is called by one thread or task of this process; the others wait for it, for a few seconds at most. Raises
         what it raises. ``refresh_early``: of this key, in place of the option.
         """
-        refresh_early is None or BETA(refresh_early, "refresh_early")
+        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         inflight = self.inflight
         finished = inflight.finished
         value = self.get(key, MISSING, version)
-        if value is not MISSING and not (inflight.due and self._is_due(key, version, default, refresh_early)):
+        if value is not MISSING and not (beta and self.early.due and callable(default) and self._is_due(key, version)):
             return value
-        beta = self.refresh_early if refresh_early is None else refresh_early
         own = Computation(self.local_key(key, version), beta, value)
 
-        def compute(other: Computation | None) -> Any:
-            if other is not None and own.old is not MISSING:
-                return own.old
+        def compute() -> Any:
             # Once more where another has finished since the read above.
-            if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
+            if inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
                 return value
             inflight.starts(own)
             value = default()
-            if own.beta:
-                self.early.took(own)
-            return added(value)
+            self.early.took(own)
+            return self._store_own(own, key, value, timeout, version)
 
-        def added(value: Any) -> Any:
-            # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
-            return self.get(key, value, version) if self._store_own(own, key, value, timeout, version) else value
-
+        if not callable(default):
+            return self._store_own(own, key, default, timeout, version)
         try:
-            return self.inflight.share(own, compute) if callable(default) else added(default)
+            return inflight.share(own, compute)
         except Exception as error:
             if self.early.failed(own, error):
                 return own.old
@@ -74,47 +68,39 @@ class GetOrSet(BaseCache):
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
     ) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
-        refresh_early is None or BETA(refresh_early, "refresh_early")
+        beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
         inflight = self.inflight
         finished = inflight.finished
         value = await self.aget(key, MISSING, version)
-        if value is not MISSING and not (inflight.due and self._is_due(key, version, default, refresh_early)):
+        if value is not MISSING and not (beta and self.early.due and callable(default) and self._is_due(key, version)):
             return value
-        beta = self.refresh_early if refresh_early is None else refresh_early
         own = Computation(self.local_key(key, version), beta, value)
 
-        async def compute(other: Computation | None) -> Any:
-            if other is not None and own.old is not MISSING:
-                return own.old
-            if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
+        async def compute() -> Any:
+            if inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
                 return value
             inflight.starts(own)
             value = default()
             if inspect.isawaitable(value):
                 value = await value
-            if own.beta:
-                self.early.took(own)
-            return await added(value)
+            self.early.took(own)
+            return await self._astore_own(own, key, value, timeout, version)
 
-        async def added(value: Any) -> Any:
-            stored = await self._astore_own(own, key, value, timeout, version)
-            return await self.aget(key, value, version) if stored else value
-
+        if not callable(default):
+            return await self._astore_own(own, key, default, timeout, version)
         try:
-            return await (self.inflight.ashare(own, compute) if callable(default) else added(default))
+            return await inflight.ashare(own, compute)
         except Exception as error:
             if self.early.failed(own, error):
                 return own.old
             raise
 
-    def _is_due(self, key: Any, version: Any, default: Any, refresh_early: Any) -> bool:
+    def _is_due(self, key: Any, version: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""
-        beta = self.refresh_early if refresh_early is None else refresh_early
-        due = beta and callable(default) and self.early.is_due(self.local_key(key, version))
-        return bool(due) and self._stores(key, version)
+        return self.early.is_due(self.local_key(key, version)) and self._stores(key, version)
 
-    def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
-        """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``.
+    def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> Any:
+        """Add what was computed, unless that cannot or must not be; what the cache has then, which may know better.
 
         What was computed early is set, if the old value is still there: another process may have written or deleted it.
         """
@@ -125,12 +111,14 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._stores(key, version):
                 store(key, value, timeout, version)
-                return True
-            return own.forgotten or own.old is not MISSING
+            elif own.old is MISSING and not own.forgotten:
+                return value
         finally:
             self.inflight.stored(own)
+        # Another process may have added one first; or the key was written meanwhile, and this value is for nobody else.
+        return self.get(key, value, version)
 
-    async def _astore_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
+    async def _astore_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> Any:
         store: Any = self.aadd
         if own.old is not MISSING:
             with fresh():
@@ -138,10 +126,11 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._stores(key, version):
                 await store(key, value, timeout, version)
-                return True
-            return own.forgotten or own.old is not MISSING
+            elif own.old is MISSING and not own.forgotten:
+                return value
         finally:
             self.inflight.stored(own)
+        return await self.aget(key, value, version)
 
     def _stores(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
         """Whether a value can be stored now: in an outage no caller waits for a dead server to say that it cannot."""

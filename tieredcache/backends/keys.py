@@ -52,7 +52,6 @@ class RemoteKeys(GetOrSet):
         self._location = location
         self._tier: Tier = tier_for(RemoteKeys, location, params)
         self._settings = caches.settings
-        self._default_timeout = params.get("TIMEOUT", DEFAULT_TIMEOUT)
         if "TIMEOUT" in params:
             self.default_timeout: float | None = params["TIMEOUT"]
 
@@ -121,5 +120,5 @@ class RemoteKeys(GetOrSet):
     def _timeout(self, timeout: Any) -> dict[str, Any]:
         """The timeout to pass on; none where the remote's default applies (its cluster client's set_many takes none)."""
         if timeout is DEFAULT_TIMEOUT:
-            timeout = self._default_timeout
+            timeout = vars(self).get("default_timeout", DEFAULT_TIMEOUT)
         return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}

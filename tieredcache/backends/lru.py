@@ -92,12 +92,12 @@ class LRUCache(StoreKeys):
         entry = self._store.index.get(self.local_key(key, version))
         return entry is not None and entry.deadline > clock()
 
-    def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
+    def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> Any:
         removed: list[Any] = []
         kept = self._packed(value)
         if (size := self._store.weigh(own.key, kept)) < 0:
             self._refuse(key, version)
-            return True
+            return value
         with self._store.lock:  # for which a delete waits
             if own.old is not MISSING and not own.forgotten and (old := self._store.index.get(own.key)) is not None:
                 # In place: no reader finds the key missing. What it had is let go with the frame.
@@ -108,15 +108,15 @@ class LRUCache(StoreKeys):
                 self.early.done(own.key)
             elif not own.forgotten:
                 self._add(key, kept, timeout, version, removed, size=size)
-        return True
+        return self.get(key, value, version)
 
-    async def _astore_own(self, *computed: Any) -> bool:
+    async def _astore_own(self, *computed: Any) -> Any:
         return self._store_own(*computed)
 
-    def _is_due(self, key: Any, version: Any, *others: Any) -> bool:
+    def _is_due(self, key: Any, version: Any) -> bool:
         if entry := self._store.index.get(local_key := self.local_key(key, version)):  # it may have been written since
             self.early.limit(local_key, now := clock(), entry.deadline - now, 0)
-        return super()._is_due(key, version, *others)
+        return super()._is_due(key, version)
 
     # --- writes ---
 

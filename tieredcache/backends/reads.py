@@ -128,7 +128,7 @@ class RemoteReads(RemoteWrites):
             raise
         for read, (value, ttl) in zip(along, answers[len(reads) :], strict=True):
             if type(value) is not Undecodable and (tier.prefix or type(read.local_key) is not str):
-                tier.keep(read, value, ttl, trip)
+                tier.keep(read, value, ttl, trip.proved)
                 tier.prefetched += getattr(tier.index.get(read.local_key), "read_at", None) == read.started  # it was kept
         answers = answers[: len(reads)]
         # Something is there that the one command for all keys calls missing: what the remote's own get() says of it counts.
@@ -187,24 +187,20 @@ class RemoteReads(RemoteWrites):
     def _held_back(self, *reads: Read) -> list[Any] | None:
         """What stands in for the answers, where the circuit, which is not closed, does not let these reads be sent together.
 
-        Raises ``RemoteOutage`` where nothing does and the remote is down.
+        They are for one server. Raises ``RemoteOutage`` where nothing stands in and it is down.
         """
-        tier, first = self._tier, reads[0]
+        tier, server = self._tier, self._server(reads[0])
         has_copy = all(tier.has_copy(read.local_key, accepts) for read in reads)
-        if tier.circuit.admits(self._server(first), first.local_key, has_copy=has_copy):
+        if tier.circuit.admits(server, reads[0].local_key, has_copy=has_copy):
             return None
-        values = [self._instead(read) for read in reads]
-        return None if any(value is UNKNOWN for value in values) else values
-
-    def _instead(self, read: Read) -> Any:
-        """What stands in for one answer; ``UNKNOWN``: the copy has gone this moment or does not decode, so ask."""
-        tier, server = self._tier, self._server(read)
         down = tier.circuit.is_open(server)
         ignore = down and (tier.circuit.swallows(server) or tier.options.remote_errors == "ignore")
-        value = tier.without_remote(read.local_key, accepts, ignore=ignore)
-        if value is UNKNOWN and down:
+        values = [tier.without_remote(read.local_key, accepts, ignore=ignore) for read in reads]
+        if not any(value is UNKNOWN for value in values):
+            return values
+        if down:
             raise tier.circuit.error(server)
-        return value
+        return None  # a copy has gone this moment or does not decode, so ask
 
     def _stores(self, key: Any, version: Any) -> bool:
         """Whether a value for ``key`` can be stored: not while its server is down."""
@@ -214,7 +210,7 @@ class RemoteReads(RemoteWrites):
         server = self._reader().server(self.remote, key, version) if tier.has_servers else WHOLE
         return not tier.circuit.is_open(server)
 
-    async def _astore_own(self, own: Computation, *computed: Any) -> bool:
+    async def _astore_own(self, own: Computation, *computed: Any) -> Any:
         threaded = getattr(type(self.remote), "aadd", BaseCache.aadd) is BaseCache.aadd  # it calls add() in Django's thread
         if threaded and own in self.inflight.under_way:
             # In one step: sync code of this task, which uses the same thread, could write in between, and must not wait.

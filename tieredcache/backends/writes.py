@@ -7,7 +7,7 @@ raised, or was cancelled, may have been done all the same.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tieredcache.local.inflight import Step
 
+Result = TypeVar("Result")
+
 # Keywords of the remotes' own writes that leave the key as it is. Any other may name another key (django-redis' prefix).
 _SAME_KEY: Final = {"timeout", "version", "nx", "xx", "client", "ignore_key_check"}
 # What is returned where nothing was there to change: then nothing was written.
@@ -32,39 +34,51 @@ _NOTHING_DONE: Final = {"add", "touch"}
 class RemoteWrites(RemoteKeys):
     """Passes writes to the remote, and then forgets the local copies of all tiers of this process over that remote."""
 
-    def _write(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
+    def _write(
+        self, name: str, keys: Iterable[Any] | None, instead: Result | ValueError, *args: Any, **extra: Any
+    ) -> Result:
         """Call the remote's method ``name``, and forget ``keys``; ``None``: everything.
 
         ``instead``: what is returned where the remote fails and ``REMOTE_ERRORS`` is ``"ignore"``; an exception is raised.
         """
-        remote, local_keys = self._reached(), self._local_keys(keys, extra)
+        remote, local_keys = self._reached(), self._local_keys(name, keys, args, extra)
         try:
             self._overtake(local_keys)
-            result = getattr(remote, name)(*args, **extra)
+            result: Result = getattr(remote, name)(*args, **extra)
             self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _forget too
             self._forget(keys, local_keys)
             return self._ignored(error, instead)
         return result
 
-    async def _awrite(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
+    async def _awrite(
+        self, name: str, keys: Iterable[Any] | None, instead: Result | ValueError, *args: Any, **extra: Any
+    ) -> Result:
         """As ``_write``."""
-        remote, local_keys = self._reached(), self._local_keys(keys, extra)
+        remote, local_keys = self._reached(), self._local_keys(name, keys, args, extra)
         try:
             if storing := self._overtaken(local_keys, sync=False):
                 await await_(*storing, seconds=STORING)
-            result = await remote_async(remote, name)(*args, **extra)
+            result: Result = await remote_async(remote, name)(*args, **extra)
             self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
             self._forget(keys, local_keys)
             return self._ignored(error, instead)
         return result
 
-    def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any]) -> list[Any] | None:
+    def _local_keys(
+        self, name: str, keys: Iterable[Any] | None, args: tuple[Any, ...], extra: dict[str, Any]
+    ) -> list[Any] | None:
         # Made before the write: a key that cannot be made must raise before anything is written.
         if keys is None or not _SAME_KEY.issuperset(extra):
             return None
-        return [self.local_key(key, extra.get("version")) for key in keys]
+        versions = [extra.get("version")]
+        if name == "incr_version":
+            key, delta = args
+            if type(key) is not str:  # django-redis finds the other version of one in its own way
+                return None
+            versions.append(versions[0] + delta)
+        return [self.local_key(key, version) for key in keys for version in versions]
 
     def _overtake(self, local_keys: list[Any] | None) -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
@@ -99,14 +113,14 @@ class RemoteWrites(RemoteKeys):
                 bound = max(bounds, default=0)
                 note_write(bound + options.stale_while_revalidate if bound else 0)
 
-    def _ignored(self, error: BaseException, instead: Any) -> Any:
+    def _ignored(self, error: BaseException, instead: Result | ValueError) -> Result:
         tier = self._tier
         self._reader()
         if is_remote_error(error, tier.packages):
             tier.remote_errors += 1
             if tier.options.remote_errors == "ignore":
                 tier.circuit.write_ignored(error)
-                if isinstance(instead, Exception):
+                if isinstance(instead, ValueError):
                     raise type(instead)(f"{instead}: {describe(error)}") from error
                 return instead
         raise error
@@ -123,45 +137,35 @@ class RemoteWrites(RemoteKeys):
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Set ``key`` for ``timeout`` seconds, as ``set`` does, unless it exists; whether it was set."""
-        added: bool = self._write("add", [key], False, key, value, version=version, **self._timeout(timeout), **extra)
-        return added
+        return self._write("add", [key], False, key, value, version=version, **self._timeout(timeout), **extra)
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``add``."""
-        added: bool = await self._awrite("add", [key], False, key, value, version=version, **self._timeout(timeout), **extra)
-        return added
+        return await self._awrite("add", [key], False, key, value, version=version, **self._timeout(timeout), **extra)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """Give ``key`` another timeout, in seconds; whether it exists."""
-        touched: bool = self._write("touch", [key], False, key, version=version, **self._timeout(timeout), **extra)
-        return touched
+        return self._write("touch", [key], False, key, version=version, **self._timeout(timeout), **extra)
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> bool:
         """As ``touch``."""
-        touched: bool = await self._awrite("touch", [key], False, key, version=version, **self._timeout(timeout), **extra)
-        return touched
+        return await self._awrite("touch", [key], False, key, version=version, **self._timeout(timeout), **extra)
 
     def delete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """Delete ``key``; whether it existed."""
-        deleted: bool = self._write("delete", [key], False, key, version=version, **extra)
-        return deleted
+        return self._write("delete", [key], False, key, version=version, **extra)
 
     async def adelete(self, key: Any, version: Any = None, **extra: Any) -> bool:
         """As ``delete``."""
-        deleted: bool = await self._awrite("delete", [key], False, key, version=version, **extra)
-        return deleted
+        return await self._awrite("delete", [key], False, key, version=version, **extra)
 
     def incr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """Add ``delta`` to ``key`` and return the sum; raises ``ValueError`` where there is no such key."""
-        refused = ValueError(f"Key {key!r} not changed")
-        total: int = self._write("incr", [key], refused, key, delta, version=version, **extra)
-        return total
+        return self._write("incr", [key], _unchanged(key), key, delta, version=version, **extra)
 
     async def aincr(self, key: Any, delta: int = 1, version: Any = None, **extra: Any) -> int:
         """As ``incr``."""
-        refused = ValueError(f"Key {key!r} not changed")
-        total: int = await self._awrite("incr", [key], refused, key, delta, version=version, **extra)
-        return total
+        return await self._awrite("incr", [key], _unchanged(key), key, delta, version=version, **extra)
 
     def set_many(self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any) -> Any:
         """Set many keys for ``timeout`` seconds; the list of those that could not be set, where the remote tells."""
@@ -171,9 +175,8 @@ class RemoteWrites(RemoteKeys):
         self, data: dict[Any, Any], timeout: Any = DEFAULT_TIMEOUT, version: Any = None, **extra: Any
     ) -> Any:
         """As ``set_many``."""
-        return await self._awrite(
-            "set_many", list(data), list(data), data, version=version, **self._timeout(timeout), **extra
-        )
+        failed = list(data)
+        return await self._awrite("set_many", failed, failed, data, version=version, **self._timeout(timeout), **extra)
 
     def delete_many(self, keys: Iterable[Any], version: Any = None, **extra: Any) -> Any:
         """Delete many keys."""
@@ -185,27 +188,15 @@ class RemoteWrites(RemoteKeys):
         keys = list(keys)
         return await self._awrite("delete_many", keys, None, keys, version=version, **extra)
 
-    # A key that is no string is forgotten with all others: django-redis finds the other version of one in its own way.
-
     def incr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """Move the value to the version ``delta`` further on, and return that; raises ``ValueError`` without a value."""
-        refused, version = ValueError(f"Key {key!r} not changed"), self.remote.version if version is None else version
-        keys = [key] if type(key) is str else None
-        try:
-            moved: int = self._write("incr_version", keys, refused, key, delta, version=version)
-        finally:
-            self._forget([key], [self.local_key(key, version + delta)])
-        return moved
+        version = self.remote.version if version is None else version
+        return self._write("incr_version", [key], _unchanged(key), key, delta, version=version)
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``."""
-        refused, version = ValueError(f"Key {key!r} not changed"), self.remote.version if version is None else version
-        keys = [key] if type(key) is str else None
-        try:
-            moved: int = await self._awrite("incr_version", keys, refused, key, delta, version=version)
-        finally:
-            self._forget([key], [self.local_key(key, version + delta)])
-        return moved
+        version = self.remote.version if version is None else version
+        return await self._awrite("incr_version", [key], _unchanged(key), key, delta, version=version)
 
     def clear(self) -> Any:
         """Clear both tiers."""
@@ -220,3 +211,7 @@ class RemoteWrites(RemoteKeys):
 
     async def aclose(self, **kwargs: Any) -> None:
         """As ``close``."""
+
+
+def _unchanged(key: Any) -> ValueError:
+    return ValueError(f"Key {key!r} not changed")

@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
@@ -21,58 +21,9 @@ from tieredcache.config.gil import require_gil
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+Value = TypeVar("Value")
+
 LONGEST_QUOTE: Final = 60
-
-
-@dataclass(frozen=True)
-class TieredOptions:
-    """What ``OPTIONS`` of a ``TieredCache`` may hold, and the defaults. All times are seconds."""
-
-    local_timeout: float = 5
-    local_timeouts: tuple[tuple[str, float], ...] = ()  # longest prefix first, the built-in ones included
-    max_entries: int = 1000
-    max_bytes: int | None = None
-    miss_timeout: float = 0
-    jitter: float = 0.1
-    share_values: bool | tuple[str, ...] = False
-    prefetch: int = 100
-    refresh_early: float = 0
-    stale_while_revalidate: float = 0
-    stale_if_error: float = 0
-    remote_errors: str = "raise"
-    retry_after: float = 1
-    staleness_sample: float = 0
-
-    @cached_property
-    def timed_prefixes(self) -> tuple[str, ...]:
-        """Those of ``local_timeouts``."""
-        return tuple(prefix for prefix, _ in self.local_timeouts)
-
-    @property
-    def longest_timeout(self) -> float:
-        """The longest local timeout of any key, in seconds."""
-        return max([self.local_timeout, *(timeout for _, timeout in self.local_timeouts)])
-
-    def timeout_for(self, key: str) -> float:
-        """The local timeout of ``key``, as it was passed to the cache, in seconds; ``0``: never kept."""
-        if key.startswith(self.timed_prefixes):  # one call for all of them
-            return next(timeout for prefix, timeout in self.local_timeouts if key.startswith(prefix))
-        return self.local_timeout
-
-    def shares(self, key: str) -> bool:
-        """Whether every read of ``key`` may be given the same object."""
-        return self.share_values if isinstance(self.share_values, bool) else key.startswith(self.share_values)
-
-
-@dataclass(frozen=True, slots=True)
-class LRUOptions:
-    """What ``OPTIONS`` of an ``LRUCache`` may hold, and Django's defaults."""
-
-    max_entries: int = 300
-    max_bytes: int | None = None
-    cull_frequency: int = 3  # of no effect: one entry goes at a time
-    copy_values: bool = False
-    refresh_early: float = 0
 
 
 class Mistake(ImproperlyConfigured):
@@ -182,29 +133,73 @@ def _bool(value: Any, option: str) -> bool:
 
 
 BETA: Final = Number("how early; 1 is usual, 0: never")
-_TIERED: Final[dict[str, Callable[[Any, str], Any]]] = {
-    "LOCAL_TIMEOUT": Number("seconds; 0 switches the local tier off"),
-    "LOCAL_TIMEOUTS": _local_timeouts,
-    "MAX_ENTRIES": Number("entries", low=1, whole=True),
-    "MAX_BYTES": _max_bytes,
-    "MISS_TIMEOUT": Number("seconds; 0: absence is not remembered"),
-    "JITTER": Number("a share of the local timeout", high=1),
-    "SHARE_VALUES": _share_values,
-    "PREFETCH": Number("keys; 0: nothing is brought along", whole=True),
-    "REFRESH_EARLY": BETA,
-    "STALE_WHILE_REVALIDATE": Number("seconds past the deadline"),
-    "STALE_IF_ERROR": Number("seconds past the deadline"),
-    "REMOTE_ERRORS": _remote_errors,
-    "RETRY_AFTER": Number("seconds between attempts"),
-    "STALENESS_SAMPLE": Number("a share of the hits; 0: none is compared", high=1),
-}
-_LRU: Final[dict[str, Callable[[Any, str], Any]]] = {
-    "MAX_ENTRIES": Number("entries", low=1, whole=True),
-    "MAX_BYTES": _max_bytes,
-    "CULL_FREQUENCY": Number("accepted and of no effect", whole=True),
-    "COPY_VALUES": _bool,
-    "REFRESH_EARLY": BETA,
-}
+ENTRIES: Final = Number("entries", low=1, whole=True)
+
+
+def _option(default: Value, parse: Callable[[Any, str], Any]) -> Value:
+    """A field for the option of its name. ``parse``: makes its value of what the settings have."""
+    option: Value = field(default=default, metadata={"parse": parse})
+    return option
+
+
+@dataclass(frozen=True)
+class TieredOptions:
+    """What ``OPTIONS`` of a ``TieredCache`` may hold, and the defaults. All times are seconds."""
+
+    local_timeout: float = _option(5, Number("seconds; 0 switches the local tier off"))
+    # The longest prefix first, the built-in ones included.
+    local_timeouts: tuple[tuple[str, float], ...] = _option(_local_timeouts({}, ""), _local_timeouts)
+    max_entries: int = _option(1000, ENTRIES)
+    max_bytes: int | None = _option(None, _max_bytes)
+    miss_timeout: float = _option(0, Number("seconds; 0: absence is not remembered"))
+    jitter: float = _option(0.1, Number("a share of the local timeout", high=1))
+    share_values: bool | tuple[str, ...] = _option(False, _share_values)
+    prefetch: int = _option(100, Number("keys; 0: nothing is brought along", whole=True))
+    refresh_early: float = _option(0, BETA)
+    stale_while_revalidate: float = _option(0, Number("seconds past the deadline"))
+    stale_if_error: float = _option(0, Number("seconds past the deadline"))
+    remote_errors: str = _option("raise", _remote_errors)
+    retry_after: float = _option(1, Number("seconds between attempts"))
+    staleness_sample: float = _option(0, Number("a share of the hits; 0: none is compared", high=1))
+
+    @cached_property
+    def timed_prefixes(self) -> tuple[str, ...]:
+        """Those of ``local_timeouts``."""
+        return tuple(prefix for prefix, _ in self.local_timeouts)
+
+    @property
+    def longest_timeout(self) -> float:
+        """The longest local timeout of any key, in seconds."""
+        return max([self.local_timeout, *(timeout for _, timeout in self.local_timeouts)])
+
+    def timeout_for(self, key: str) -> float:
+        """The local timeout of ``key``, as it was passed to the cache, in seconds; ``0``: never kept."""
+        if key.startswith(self.timed_prefixes):  # one call for all of them
+            return next(timeout for prefix, timeout in self.local_timeouts if key.startswith(prefix))
+        return self.local_timeout
+
+    def shares(self, key: str) -> bool:
+        """Whether every read of ``key`` may be given the same object."""
+        return self.share_values if isinstance(self.share_values, bool) else key.startswith(self.share_values)
+
+
+@dataclass(frozen=True, slots=True)
+class LRUOptions:
+    """What ``OPTIONS`` of an ``LRUCache`` may hold, and Django's defaults."""
+
+    max_entries: int = _option(300, ENTRIES)
+    max_bytes: int | None = _option(None, _max_bytes)
+    cull_frequency: int = _option(3, Number("accepted and of no effect", whole=True))  # one entry goes at a time
+    copy_values: bool = _option(False, _bool)
+    refresh_early: float = _option(0, BETA)
+
+
+def _parsers(options: type) -> dict[str, Callable[[Any, str], Any]]:
+    return {option.name.upper(): option.metadata["parse"] for option in fields(options)}
+
+
+_TIERED: Final = _parsers(TieredOptions)
+_LRU: Final = _parsers(LRUOptions)
 
 
 def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "") -> None:
@@ -243,7 +238,7 @@ def read_tiered_options(backend: type, location: Any, params: Mapping[str, Any])
         for name in ("KEY_PREFIX", "KEY_FUNCTION", "VERSION"):
             remedy = "Keys pass to the remote tier as they are: move it to the alias that LOCATION names."
             _require(name not in params, name, params.get(name), remedy, "which belongs to the remote alias")
-        return TieredOptions(**{"local_timeouts": _local_timeouts({}, ""), **_read(params, (), _TIERED)})
+        return TieredOptions(**_read(params, (), _TIERED))
 
 
 def _check_location(backend: type, location: Any) -> None:

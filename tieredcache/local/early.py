@@ -43,14 +43,16 @@ class Early:
     ``alone``: no other process computes these values, so a draw counts as 1 at least; and ``due`` holds all plans.
     """
 
-    def __init__(self, capacity: int, due: dict[Hashable, Plan], *, alone: bool) -> None:
+    def __init__(self, capacity: int, *, alone: bool) -> None:
         self._capacity, self._alone = capacity, alone
-        self.due: dict[Hashable, Plan] = due
+        self.due: dict[Hashable, Plan] = {}
         self.plans: dict[Hashable, Plan] = {}
         self.refreshed: int = 0
 
     def took(self, own: Computation) -> None:
-        """Note how long a computation took that has returned."""
+        """Note how long a computation took that has returned, where it was one that may be early."""
+        if not own.beta:
+            return
         plan = self.plans.setdefault(own.key, Plan())
         plan.duration, plan.beta, plan.failing = clock() - own.began, own.beta, False
         self.refreshed += own.old is not MISSING

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pickle import HIGHEST_PROTOCOL, PickleError, UnpicklingError, dumps, loads
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from tieredcache.local.immutable import is_immutable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+    Trip: TypeAlias = Callable[[Hashable, "Entry"], None]
 
 
 class _Sentinel:
@@ -91,13 +93,6 @@ def unpacked(kept: Any) -> Any:
         raise UnpicklingError(f"{type(error).__name__}: {error}") from error
 
 
-class Trip(Protocol):
-    """A read of the remote that has brought entries along with the one that was asked for."""
-
-    def proved(self, local_key: Hashable, entry: Entry) -> None:
-        """That entry is read for the first time."""
-
-
 class BareEntry:
     """A value and its deadline, in seconds of the monotonic clock; at ``NEVER`` or past it the value is not served.
 
@@ -163,8 +158,8 @@ class Entry(BareEntry):
     unpacked for each reader keeps its ``deadline`` at ``NEVER``; ``until`` is the real deadline of every entry. Times are
     seconds of the monotonic clock. ``publish`` and ``kill`` may come in either order: a killed value never comes back.
     ``refill_at``: until then it may be served past its deadline, because another reader is asking, or has asked in vain.
-    ``trip``: what has brought it along with another key; its ``deadline`` is ``NEVER`` until its first read. ``lives`` and
-    ``placed``: see ``eviction``.
+    ``trip``: is called with the first read of what was brought along with another key, whose ``deadline`` is ``NEVER`` until
+    then. ``lives`` and ``placed``: see ``eviction``.
     """
 
     __slots__ = ("expires", "lives", "placed", "read_at", "refill_at", "trip", "unpack", "until")

@@ -51,21 +51,7 @@ class ReadAgain:
 
     def last(self, lru: LRU[Any, Entry], entry: Entry) -> tuple[Hashable, Entry] | None:
         """What is to go and make room for ``entry``; ``None`` where nothing is there. Others may have moved to the head."""
-        item = lru.peek_last_item()
-        # What _last does, without the calls, where a key goes that was read once: most do, and each is a fill.
-        if item is None or item[1].lives or len(lru) > self._room:
-            return self._last(item, lru, entry.read_at)
-        ghosts, bits = self._ghosts, hash(item[0]) & BITS
-        first = bits & self._mask
-        latest = ghosts[first]
-        if bits in (latest, ghosts[first + 1]):
-            return self._last(item, lru, entry.read_at)
-        ghosts[first], ghosts[first + 1] = bits, latest
-        placed = item[1].placed
-        self._passed = max(self._passed, placed)
-        return item
-
-    def _last(self, item: tuple[Hashable, Entry] | None, lru: LRU[Any, Entry], now: float) -> tuple[Hashable, Entry] | None:
+        item, now = lru.peek_last_item(), entry.read_at
         for _ in range(TRIES):
             if item is None:
                 break

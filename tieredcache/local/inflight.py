@@ -32,8 +32,6 @@ from tieredcache.local.entries import MISSING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable
 
-    from tieredcache.local.early import Plan
-
 Result = TypeVar("Result")
 
 PATIENCE: Final = 5.0
@@ -141,14 +139,12 @@ class Inflight:
         self.under_way: set[Computation] = set()
         self._shared: dict[Hashable, Computation] = {}  # those that later callers wait for
         self.finished: int = 0
-        self.due: dict[Hashable, Plan] = {}  # what is to be computed early
         self.writing: list[Collection[Hashable] | None] = []  # the keys of each write under way; None: all
 
     def reset(self) -> None:
         """Forget all of them, in a child process: they are those of the parent's threads."""
         self.under_way.clear()
         self._shared.clear()
-        self.due.clear()
         self.writing.clear()
 
     def starts(self, own: Computation) -> None:
@@ -182,25 +178,29 @@ class Inflight:
             own.key,
         )
 
-    def share(self, own: Computation, compute: Callable[[Computation | None], Result]) -> Result:
-        """Call ``compute`` with the computation of another caller that came before this one, if there was one."""
+    def share(self, own: Computation, compute: Callable[[], Result]) -> Result:
+        """What ``compute`` returns, called in its turn; or the old value, where another caller computes a new one."""
 
         def in_turn() -> Result:
-            other = self.join(own, sync=True)
-            if other is not None and own.old is MISSING and not wait(other):
-                self.overdue(own, other)
-            return compute(other)
+            if (other := self.join(own, sync=True)) is not None:
+                if own.old is not MISSING:
+                    return own.old  # type: ignore[no-any-return]
+                if not wait(other):
+                    self.overdue(own, other)
+            return compute()
 
         return self.run(in_turn, own)
 
-    async def ashare(self, own: Computation, compute: Callable[[Computation | None], Awaitable[Result]]) -> Result:
+    async def ashare(self, own: Computation, compute: Callable[[], Awaitable[Result]]) -> Result:
         """As ``share``, in a task."""
         try:
             try:
-                other = self.join(own, sync=False)
-                if other is not None and own.old is MISSING and not await await_(other):
-                    self.overdue(own, other)
-                return await compute(other)
+                if (other := self.join(own, sync=False)) is not None:
+                    if own.old is not MISSING:
+                        return own.old  # type: ignore[no-any-return]
+                    if not await await_(other):
+                        self.overdue(own, other)
+                return await compute()
             finally:
                 self.leave(own)
         except BaseException:  # as below

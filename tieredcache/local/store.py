@@ -56,7 +56,7 @@ class Store(Generic[Kept]):
         self._policy: Any = policy  # its entries have more than Kept
         self.sound: bool = True
         self.inflight: Inflight = Inflight()
-        self.early: Early = Early(capacity, self.inflight.due, alone=alone)
+        self.early: Early = Early(capacity, alone=alone)
         # As large as can be: lru-dict must never evict by itself, because it would not hand over what it evicts.
         self.lru: LRU[Any, Kept] = LRU(sys.maxsize)
         # The same entries: to look at one without promoting or counting it, and to keep it alive (rule 2).
@@ -73,6 +73,7 @@ class Store(Generic[Kept]):
         self.busy: bool = False
         self.inflight.reset()
         self.early.plans.clear()  # else it would compute at the same moments as its parent
+        self.early.due.clear()
         self._repair()
 
     def __len__(self) -> int:

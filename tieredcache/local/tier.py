@@ -44,13 +44,12 @@ class Read:
     ``copy``: of a hit that is compared, see ``sample``; set in tiers with a sample only.
     """
 
-    __slots__ = ("copy", "key", "local_key", "mark", "shared", "started", "timeout", "version")
+    __slots__ = ("copy", "key", "local_key", "mark", "started", "timeout", "version")
 
     key: Any
     version: Any
     local_key: Hashable
     timeout: float
-    shared: bool
     mark: object
     started: float
     copy: Entry | None
@@ -114,7 +113,7 @@ class LocalTier(Store[Entry]):
         if trip is not None:  # another thread may have been first
             self.prefetch_used += 1
             entry.publish(entry.until)
-            trip.proved(local_key, entry)
+            trip(local_key, entry)
 
     def derived(self, local_key: Hashable, build: Callable[[Any], Any], accepts: Callable[[float], bool]) -> Any:
         """What ``derive`` has made of the copy, or ``None``. A stale copy will do while others are served it."""
@@ -198,7 +197,6 @@ class LocalTier(Store[Entry]):
         read.key, read.version, read.local_key = key, version, local_key
         # Most keys have the default: a call less.
         read.timeout = options.timeout_for(name) if name.startswith(options.timed_prefixes) else options.local_timeout
-        read.shared = options.share_values is not False and options.shares(name)
         read.mark = self.marks[hash(local_key) % MARKS]
         read.started = clock()
         return read
@@ -206,8 +204,8 @@ class LocalTier(Store[Entry]):
     def keep(self, read: Read, value: Any, ttl: float | None, trip: Trip | None = None) -> Any:
         """Keep the remote's answer, if it may be kept, and return it.
 
-        ``ttl``: seconds until the remote entry expires; ``None``: it does not, or the remote cannot tell. ``trip``: what has
-        brought the answer along, where nobody has asked for it.
+        ``ttl``: seconds until the remote entry expires; ``None``: it does not, or the remote cannot tell. ``trip``: is
+        called with the first read of an answer that nobody has asked for.
         """
         options, local_key, started = self.options, read.local_key, read.started
         if self._undecodable:
@@ -244,7 +242,8 @@ class LocalTier(Store[Entry]):
         expires = FOREVER if ttl is None else read.started + ttl
         size = 0
         try:
-            kept = None if value is MISSING else value if read.shared else packed(value)
+            shares = self.options.share_values is not False and self.options.shares(str(read.key))
+            kept = None if value is MISSING else value if shares else packed(value)
             if self.max_bytes is not None and (size := self.weigh(read.local_key, kept)) < 0:
                 return None
         except Exception as error:

@@ -181,7 +181,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         if rows is None:
             cache = self._bound()
             own = Computation(cache.local_key(self._cache_key), cache.refresh_early)
-            rows = cache.inflight.share(own, lambda _: self._load(cache, own))
+            rows = cache.inflight.share(own, lambda: self._load(cache, own))
             if own.key in cache.early.due and running_loop() is None:  # in which no source may be read
                 cache.get_or_set(self._cache_key, self._source.load, self._timeout)
         return rows

@@ -50,8 +50,6 @@ _MISTAKES: Final[_Classes] = {
     "pymemcache.exceptions": "MemcacheClientError",
     "django.db.utils": "DataError IntegrityError InternalError NotSupportedError ProgrammingError",
     "django_cachex.exceptions": "CachexError",
-    "django_redis.exceptions": "CompressorError",
-    "django_valkey.exceptions": "CompressorError",
 }
 # What backends, serializers and compressors raise of their own where a stored value does not decode.
 _UNDECODABLE: Final[_Classes] = {
@@ -122,7 +120,7 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
         return bool(packages)
     if isinstance(error, (OSError, Swallowed, RemoteOutage)):
         return True
-    if isinstance(error, _loaded(_MISTAKES)):
+    if isinstance(error, (*_loaded(_MISTAKES), *_loaded(_UNDECODABLE))):
         return False
     if isinstance(error, _loaded(_REPLIES)):
         # In a pipeline: "Command # 1 (SET key value) of pipeline caused error: MISCONF ..."

@@ -19,6 +19,7 @@ import itertools
 import threading
 from collections import Counter, deque
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.signals import request_started
@@ -48,15 +49,13 @@ TRY: Final = 10  # keys
 AFTER_FAILURE: Final = 10  # seconds for which nothing is brought along when a trip has failed
 
 
+@dataclass(slots=True, eq=False)
 class Burst:
-    """The local keys that one request has read from the remote tier."""
+    """The local keys that one request has read from the remote tier, and when it did so last."""
 
-    __slots__ = ("keys", "latest", "of_request")
-
-    def __init__(self, now: float, *, of_request: bool) -> None:
-        self.keys: list[Hashable] = []
-        self.latest: float = now
-        self.of_request: bool = of_request
+    latest: float
+    of_request: bool
+    keys: list[Hashable] = field(default_factory=list)
 
 
 _current: Final[ContextVar[Burst | None]] = ContextVar("tieredcache burst", default=None)
@@ -80,26 +79,22 @@ def current_burst(now: float) -> Burst:
     return burst
 
 
+@dataclass(slots=True)
 class Known:
     """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts."""
 
-    __slots__ = ("bursts", "key", "size")
-
-    def __init__(self, key: Any, size: int, bursts: tuple[Burst, ...]) -> None:
-        self.key: Any = key
-        self.size: int = size
-        self.bursts: tuple[Burst, ...] = bursts
+    key: Any
+    size: int
+    bursts: tuple[Burst, ...]
 
 
+@dataclass(slots=True, eq=False)
 class Trip:
     """What one read of the remote brings along: ``keys``, each with its local key; and how many of the copies were read."""
 
-    __slots__ = ("keys", "prefetch", "used")
-
-    def __init__(self, prefetch: Prefetch, keys: list[tuple[Any, Hashable]]) -> None:
-        self.prefetch: Prefetch = prefetch
-        self.keys: list[tuple[Any, Hashable]] = keys
-        self.used: int = 0
+    prefetch: Prefetch
+    keys: list[tuple[Any, Hashable]]
+    used: int = 0
 
     def proved(self, local_key: Hashable, entry: Entry) -> None:
         """The copy that was brought along is read for the first time."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import pickle
-import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
@@ -33,21 +33,18 @@ _DECODE_ERRORS: Final = (
     LookupError,
     TypeError,
     ValueError,
-    zlib.error,
 )
 _KEY_SETTINGS: Final = ("key_prefix", "version", "key_func")
 
 
+@dataclass(frozen=True, slots=True)
 class Undecodable:
     """In place of a value: it does not decode, or the remote may have called an error a miss. It is not remembered.
 
     ``error``: what the decoder has raised; ``None`` for an error that the remote has swallowed.
     """
 
-    __slots__ = ("error",)
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error: Exception | None = error
+    error: Exception | None
 
 
 class Reader:

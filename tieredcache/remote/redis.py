@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiref.sync import sync_to_async
@@ -25,21 +26,14 @@ if TYPE_CHECKING:
 
     from tieredcache.remote.reader import Answer
 
-    Pipe: TypeAlias = tuple[Any, str, Callable[[Any], Any]]
-    Pipes: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
+    Pipe: TypeAlias = tuple[Any, list[str], Callable[[Any], Any]]
 
 
 class PipelinedReader(ManyKeys):
     """GET and PTTL in one trip, wanted or not; the rest is what a client does differently."""
 
-    # Two of them, so that no miss pays for a list of one.
-
-    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
-        """What a read needs of a remote: a connection, the key's name there, and what decodes a value."""
-        raise NotImplementedError
-
-    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
-        """The same for many keys, at least one."""
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        """What a read needs of a remote: a connection, the keys' names there, and what decodes a value."""
         raise NotImplementedError
 
     def failed(self, remote: Any, connection: Any, error: Exception) -> None:
@@ -56,7 +50,7 @@ class PipelinedReader(ManyKeys):
         return True  # none of these clients has async reads of its own
 
     def get(self, remote: Any, key: Any, version: Any, *, ttl: bool = True) -> Answer:
-        connection, name, decode = self.open(remote, key, version)
+        connection, (name,), decode = self.open(remote, (key,), version)
         try:
             # Not as a context manager: execute() cleans up by itself, and every miss would pay for the second time.
             pipe = connection.pipeline(transaction=False)
@@ -74,7 +68,7 @@ class PipelinedReader(ManyKeys):
     def get_many(
         self, remote: Any, keys: Sequence[Any], version: Any, *, ttl: bool = True, asked: int | None = None
     ) -> list[Answer]:
-        connection, names, decode = self.open_many(remote, keys, version)
+        connection, names, decode = self.open(remote, keys, version)
         try:
             values, ttls = self.ask(connection, names)
         except Exception as error:
@@ -115,15 +109,10 @@ def _brought(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
 class DjangoReader(PipelinedReader):
     """Django's own ``RedisCache``."""
 
-    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
-        name = remote.make_and_validate_key(key, version=version)
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        names = list(map(partial(remote.make_and_validate_key, version=version), keys))  # on Python 3.11 a call less
         client = remote._cache
-        return client.get_client(name), name, client._serializer.loads
-
-    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
-        names = [remote.make_and_validate_key(key, version=version) for key in keys]
-        client = remote._cache
-        return client.get_client(None), names, client._serializer.loads
+        return client.get_client(names[0] if len(names) == 1 else None), names, client._serializer.loads
 
 
 class DjangoSubclassReader(Reader):
@@ -146,13 +135,9 @@ class ClientReader(PipelinedReader):
         self._interrupted = interrupted
         self._errors = errors
 
-    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
         client = remote.client
-        return client.get_client(write=False), client.make_key(key, version=version), client.decode
-
-    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
-        client = remote.client
-        names = [client.make_key(key, version=version) for key in keys]
+        names = list(map(partial(client.make_key, version=version), keys))  # as above
         return client.get_client(write=False), names, client.decode
 
     def exists(self, remote: Any, key: Any, version: Any, *, ttl: bool = False) -> Answer:
@@ -183,15 +168,10 @@ class ClusterReader(ValkeyReader):
     scripts = False
     _latest: Any = None  # the client that has read last: it knows the nodes, and making another one connects to them
 
-    def open(self, remote: Any, key: Any, version: Any) -> Pipe:
-        pipe = super().open(remote, key, version)
+    def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:
+        pipe = super().open(remote, keys, version)
         self._latest = pipe[0]
         return pipe
-
-    def open_many(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipes:
-        pipes = super().open_many(remote, keys, version)
-        self._latest = pipes[0]
-        return pipes
 
     def has_servers(self, remote: Any) -> bool:
         return True
@@ -233,8 +213,8 @@ _ALIKE: Final = (
 )
 
 
-def pipelined_reader_for(remote: Any) -> Reader | None:
-    """The reader for ``remote`` where it is one whose reads are known; ``None`` otherwise."""
+def reader_for(remote: Any) -> Reader:
+    """The reader that knows ``remote`` best."""
     if isinstance(remote, RedisCache):
         return DjangoReader() if _reads_like(remote, RedisCache, remote._cache, RedisCacheClient) else DjangoSubclassReader()
     for module, name, client_module, client_name, reader in _ALIKE:
@@ -244,4 +224,4 @@ def pipelined_reader_for(remote: Any) -> Reader | None:
             source = sys.modules[client_module]
             if _reads_like(remote, backend, remote.client, getattr(source, client_name)):
                 return reader(source.ConnectionInterrupted, source._main_exceptions)
-    return None
+    return Reader()
