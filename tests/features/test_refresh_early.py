@@ -373,11 +373,20 @@ def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(ma
     assert cache.get_or_set("key", compute, 100) == 2
 
 
-@pytest.mark.parametrize("write", [lambda cache: cache.set("key", "written", 100), lambda cache: cache.expire("key", 100)])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda cache: cache.set("key", "written", 100),
+        lambda cache: cache.expire("key", 100),
+        lambda cache: cache.incr_version("key", version=0),
+    ],
+    ids=["set", "a method of the remote", "incr_version"],
+)
 def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritten(write, due, compute, monkeypatch):
     """It lands between the second look of the computation and its store, and is over after that."""
     cache, sent, land, landed, over = due(), *[threading.Event() for _ in range(4)]
     store = RemoteDouble.set
+    cache.remote.set("key", "written", 100, version=0)
 
     def written(self, *args, **kwargs):
         sent.set()

@@ -32,12 +32,15 @@ _NOTHING_DONE: Final = {"add", "touch"}
 class RemoteWrites(RemoteKeys):
     """Passes writes to the remote, and then forgets the local copies of all tiers of this process over that remote."""
 
-    def _write(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
+    def _write(
+        self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, moved_to: Any = None, **extra: Any
+    ) -> Any:
         """Call the remote's method ``name``, and forget ``keys``; ``None``: everything.
 
         ``instead``: what is returned where the remote fails and ``REMOTE_ERRORS`` is ``"ignore"``; an exception is raised.
+        ``moved_to``: another version of the keys, which is written too.
         """
-        remote, local_keys = self._reached(), self._local_keys(keys, extra)
+        remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
             self._overtake(local_keys)
             result = getattr(remote, name)(*args, **extra)
@@ -47,9 +50,11 @@ class RemoteWrites(RemoteKeys):
             return self._ignored(error, instead)
         return result
 
-    async def _awrite(self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, **extra: Any) -> Any:
+    async def _awrite(
+        self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, moved_to: Any = None, **extra: Any
+    ) -> Any:
         """As ``_write``."""
-        remote, local_keys = self._reached(), self._local_keys(keys, extra)
+        remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
             if storing := self._overtaken(local_keys, sync=False):
                 await await_(*storing, seconds=STORING)
@@ -60,11 +65,12 @@ class RemoteWrites(RemoteKeys):
             return self._ignored(error, instead)
         return result
 
-    def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any]) -> list[Any] | None:
+    def _local_keys(self, keys: Iterable[Any] | None, extra: dict[str, Any], moved_to: Any) -> list[Any] | None:
         # Made before the write: a key that cannot be made must raise before anything is written.
         if keys is None or not _SAME_KEY.issuperset(extra):
             return None
-        return [self.local_key(key, extra.get("version")) for key in keys]
+        versions = [extra.get("version")] if moved_to is None else [extra.get("version"), moved_to]
+        return [self.local_key(key, version) for key in keys for version in versions]
 
     def _overtake(self, local_keys: list[Any] | None) -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
@@ -191,20 +197,14 @@ class RemoteWrites(RemoteKeys):
         """Move the value to the version ``delta`` further on, and return that; raises ``ValueError`` without a value."""
         refused, version = ValueError(f"Key {key!r} not changed"), self.remote.version if version is None else version
         keys = [key] if type(key) is str else None
-        try:
-            moved: int = self._write("incr_version", keys, refused, key, delta, version=version)
-        finally:
-            self._forget([key], [self.local_key(key, version + delta)])
+        moved: int = self._write("incr_version", keys, refused, key, delta, moved_to=version + delta, version=version)
         return moved
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``."""
         refused, version = ValueError(f"Key {key!r} not changed"), self.remote.version if version is None else version
         keys = [key] if type(key) is str else None
-        try:
-            moved: int = await self._awrite("incr_version", keys, refused, key, delta, version=version)
-        finally:
-            self._forget([key], [self.local_key(key, version + delta)])
+        moved: int = await self._awrite("incr_version", keys, refused, key, delta, moved_to=version + delta, version=version)
         return moved
 
     def clear(self) -> Any:
