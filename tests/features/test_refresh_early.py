@@ -200,6 +200,20 @@ def test_what_is_changed_meanwhile_is_not_overwritten(alias, write, left, due, c
     assert cache.get("key") == left
 
 
+@both
+def test_what_is_added_meanwhile_is_not_overwritten(alias, due, clock, compute, mode):
+    """The old value expires while the new one is computed, and another thread adds one."""
+    cache = due(alias)
+
+    def add():
+        clock.move(5)
+        assert Run(cache.add, "key", "added", 100).result()
+
+    compute.meanwhile = add
+    assert mode(cache).get_or_set("key", compute, 100) == "added"
+    assert cache.get("key") == "added"
+
+
 def test_what_is_being_written_is_not_overwritten(due, compute, monkeypatch):
     """However the thread that computes comes in between."""
     cache, pause = due("lru"), Pause()

@@ -10,6 +10,7 @@ from django.core.cache.backends.locmem import LocMemCache
 
 from tests.support.bounded import Run
 from tests.support.doubles import RemoteDouble
+from tieredcache.backends import TieredCache
 
 DOUBLE = {"BACKEND": "tests.support.doubles.RemoteDouble", "LOCATION": "tests.stores"}
 
@@ -48,6 +49,7 @@ WRITES = {
     "delete_many": lambda cache: cache.delete_many(["other", "key"]),
     "clear": lambda cache: cache.clear(),
     "adelete": lambda cache: asyncio.run(cache.adelete("key")),
+    "through another alias": lambda _: TieredCache("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 1}}).delete("key"),
 }
 
 

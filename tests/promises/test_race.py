@@ -142,6 +142,20 @@ def test_a_slow_task_puts_no_old_value_back(cache, name, read):
     check(cache, name)
 
 
+def test_what_is_read_while_a_write_is_on_its_way_is_not_served_afterwards(cache, mode, monkeypatch):
+    """The write forgets when it is over: forgotten before it is sent, the old value would be filled in between."""
+    cache.set("key", 1)
+    store = RemoteDouble.set
+
+    def late(self, *args, **kwargs):
+        assert cache.get("key") == 1
+        store(self, *args, **kwargs)
+
+    monkeypatch.setattr(RemoteDouble, "set", late)
+    mode(cache).set("key", 2)
+    assert cache.get("key") == 2
+
+
 @by_read
 def test_without_a_write_the_slow_reader_fills(cache, read):
     """The tests above would pass if nothing were ever kept."""
