@@ -374,8 +374,9 @@ def test_what_is_known_is_bounded_and_forgotten_in_a_child_process(alias, make, 
     for key in "abc":
         cache.get_or_set(key, compute, 100)
     assert list(cache.early.plans) == ["b", "c"]
+    cache.inflight.writing.append(["b"])  # by a thread that the child does not have
     (cache._tier if alias == "tiered" else cache._store).after_fork()
-    assert (cache.early.plans, cache.inflight.due) == ({}, {})
+    assert (cache.early.plans, cache.inflight.due, cache.inflight.writing) == ({}, {}, [])
 
 
 def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(make, clock, compute, monkeypatch):

@@ -111,7 +111,7 @@ class GetOrSet(BaseCache):
         """Whether this caller is to compute the value early that it has found."""
         beta = self.refresh_early if refresh_early is None else refresh_early
         due = beta and callable(default) and self.early.is_due(self.local_key(key, version))
-        return bool(due) and self._stores(key, version)
+        return bool(due) and self._can_store(key, version)
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> bool:
         """Add what was computed, unless that cannot or must not be; whether the cache may know better than ``value``.
@@ -121,9 +121,9 @@ class GetOrSet(BaseCache):
         store: Any = self.add
         if own.old is not MISSING:
             with fresh():
-                store = self.early.write(own.key, self.get(key, MISSING, version), self.set, self.add)
+                store = self.early.method(own.key, self.get(key, MISSING, version), self.set, self.add)
         try:
-            if store and own.stores() and self._stores(key, version):
+            if store and own.stores() and self._can_store(key, version):
                 store(key, value, timeout, version)
                 return True
             return own.forgotten or own.old is not MISSING
@@ -134,15 +134,15 @@ class GetOrSet(BaseCache):
         store: Any = self.aadd
         if own.old is not MISSING:
             with fresh():
-                store = self.early.write(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
+                store = self.early.method(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
         try:
-            if store and own.stores() and self._stores(key, version):
+            if store and own.stores() and self._can_store(key, version):
                 await store(key, value, timeout, version)
                 return True
             return own.forgotten or own.old is not MISSING
         finally:
             self.inflight.stored(own)
 
-    def _stores(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
+    def _can_store(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
         """Whether a value can be stored now: in an outage no caller waits for a dead server to say that it cannot."""
         return True

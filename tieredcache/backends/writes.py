@@ -35,18 +35,17 @@ class RemoteWrites(RemoteKeys):
     def _write(
         self, name: str, keys: Iterable[Any] | None, instead: Any, *args: Any, moved_to: Any = None, **extra: Any
     ) -> Any:
-        """Call the remote's method ``name``, and forget ``keys``; ``None``: everything.
+        """Call the remote's method ``name``, and forget ``keys`` (``None``: everything), in the version ``moved_to`` too.
 
         ``instead``: what is returned where the remote fails and ``REMOTE_ERRORS`` is ``"ignore"``; an exception is raised.
-        ``moved_to``: another version of the keys, which is written too.
         """
         remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            self._overtake(local_keys)
+            self._begin_write(local_keys)
             result = getattr(remote, name)(*args, **extra)
-            self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
-        except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _forget too
-            self._forget(keys, local_keys)
+            self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+        except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _end_write too
+            self._end_write(keys, local_keys)
             return self._ignored(error, instead)
         return result
 
@@ -56,12 +55,12 @@ class RemoteWrites(RemoteKeys):
         """As ``_write``."""
         remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            if storing := self._overtaken(local_keys, sync=False):
+            if storing := self._announce(local_keys, sync=False):
                 await await_(*storing, seconds=STORING)
             result = await remote_async(remote, name)(*args, **extra)
-            self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+            self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
-            self._forget(keys, local_keys)
+            self._end_write(keys, local_keys)
             return self._ignored(error, instead)
         return result
 
@@ -72,13 +71,13 @@ class RemoteWrites(RemoteKeys):
         versions = [extra.get("version")] if moved_to is None else [extra.get("version"), moved_to]
         return [self.local_key(key, version) for key in keys for version in versions]
 
-    def _overtake(self, local_keys: list[Any] | None) -> None:
+    def _begin_write(self, local_keys: list[Any] | None) -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
-        if storing := self._overtaken(local_keys, sync=True):
+        if storing := self._announce(local_keys, sync=True):
             wait(*storing, seconds=STORING)
 
-    def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
-        """The values that are being stored at this moment; the other computations will store nothing."""
+    def _announce(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
+        """Tell all tiers that these keys are about to be written; returns what is being stored now, for the write to wait."""
         steps: list[Step] = []
         for tier in siblings(self._tier):
             tier.inflight.writing.append(local_keys)
@@ -86,7 +85,8 @@ class RemoteWrites(RemoteKeys):
                 steps += tier.inflight.overtake(local_keys, sync=sync)
         return steps
 
-    def _forget(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
+    def _end_write(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
+        """Forget these keys in all tiers. May be repeated. ``changed``: ``False`` where the remote has said that nothing was."""
         for tier in siblings(self._tier):
             with suppress(ValueError):
                 tier.inflight.writing.remove(local_keys)

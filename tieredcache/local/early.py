@@ -89,8 +89,8 @@ class Early:
         if plan := self.plans.get(local_key):
             plan.due_at = FOREVER
 
-    def write(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
-        """What stores an early value, when the remote has been read again; ``None``: it was written or deleted meanwhile."""
+    def method(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
+        """Which of the two stores an early value, when a second read has ``found`` this; ``None``: it was written meanwhile."""
         if self.is_due(local_key):
             self.done(local_key)
             return replace
