@@ -77,7 +77,7 @@ class RemoteWrites(RemoteKeys):
             wait(*storing, seconds=STORING)
 
     def _announce(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
-        """Tell all tiers that these keys are about to be written; returns what is being stored now, for the write to wait."""
+        """Tell all tiers that these keys are about to be written; returns what is being stored now, to be waited for."""
         steps: list[Step] = []
         for tier in siblings(self._tier):
             tier.inflight.writing.append(local_keys)
@@ -86,7 +86,7 @@ class RemoteWrites(RemoteKeys):
         return steps
 
     def _end_write(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
-        """Forget these keys in all tiers. May be repeated. ``changed``: ``False`` where the remote has said that nothing was."""
+        """Forget these keys in all tiers; may be repeated. ``changed``: unless the remote has said that nothing was."""
         for tier in siblings(self._tier):
             with suppress(ValueError):
                 tier.inflight.writing.remove(local_keys)

@@ -90,7 +90,7 @@ class Early:
             plan.due_at = FOREVER
 
     def method(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
-        """Which of the two stores an early value, when a second read has ``found`` this; ``None``: it was written meanwhile."""
+        """Which of the two stores an early value, now that a read has ``found`` this; ``None``: written meanwhile."""
         if self.is_due(local_key):
             self.done(local_key)
             return replace
