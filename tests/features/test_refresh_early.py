@@ -200,6 +200,20 @@ def test_what_is_changed_meanwhile_is_not_overwritten(alias, write, left, due, c
     assert cache.get("key") == left
 
 
+@both
+def test_what_is_added_meanwhile_is_not_overwritten(alias, due, clock, compute, mode):
+    """The old value expires while the new one is computed, and another thread adds one."""
+    cache = due(alias)
+
+    def add():
+        clock.move(5)
+        assert Run(cache.add, "key", "added", 100).result()
+
+    compute.meanwhile = add
+    assert mode(cache).get_or_set("key", compute, 100) == "added"
+    assert cache.get("key") == "added"
+
+
 def test_what_is_being_written_is_not_overwritten(due, compute, monkeypatch):
     """However the thread that computes comes in between."""
     cache, pause = due("lru"), Pause()
@@ -355,8 +369,9 @@ def test_what_is_known_is_bounded_and_forgotten_in_a_child_process(alias, make, 
     for key in "abc":
         cache.get_or_set(key, compute, 100)
     assert list(cache.early.plans) == ["b", "c"]
+    cache.inflight.writing.append(["b"])  # by a thread that the child does not have
     (cache._tier if alias == "tiered" else cache._store).after_fork()
-    assert (cache.early.plans, cache.early.due) == ({}, {})
+    assert (cache.early.plans, cache.early.due, cache.inflight.writing) == ({}, {}, [])
 
 
 def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(make, clock, compute, monkeypatch):
@@ -368,11 +383,20 @@ def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(ma
     assert cache.get_or_set("key", compute, 100) == 2
 
 
-@pytest.mark.parametrize("write", [lambda cache: cache.set("key", "written", 100), lambda cache: cache.expire("key", 100)])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda cache: cache.set("key", "written", 100),
+        lambda cache: cache.expire("key", 100),
+        lambda cache: cache.incr_version("key", version=0),
+    ],
+    ids=["set", "a method of the remote", "incr_version"],
+)
 def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritten(write, due, compute, monkeypatch):
     """It lands between the second look of the computation and its store, and is over after that."""
     cache, sent, land, landed, over = due(), *[threading.Event() for _ in range(4)]
     store = RemoteDouble.set
+    cache.remote.set("key", "written", 100, version=0)
 
     def written(self, *args, **kwargs):
         sent.set()

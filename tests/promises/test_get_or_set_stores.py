@@ -10,6 +10,7 @@ from django.core.cache.backends.locmem import LocMemCache
 
 from tests.support.bounded import Run
 from tests.support.doubles import RemoteDouble
+from tieredcache.backends import TieredCache
 
 DOUBLE = {"BACKEND": "tests.support.doubles.RemoteDouble", "LOCATION": "tests.stores"}
 
@@ -48,6 +49,7 @@ WRITES = {
     "delete_many": lambda cache: cache.delete_many(["other", "key"]),
     "clear": lambda cache: cache.clear(),
     "adelete": lambda cache: asyncio.run(cache.adelete("key")),
+    "through another alias": lambda _: TieredCache("remote", {"OPTIONS": {"LOCAL_TIMEOUT": 1}}).delete("key"),
 }
 
 
@@ -64,6 +66,29 @@ def test_a_delete_waits_for_an_older_value_that_is_being_stored(cache, held, wri
     older.result()
     assert cache.remote.get("key") is None
     assert cache.get_or_set("key", lambda: "newer") == "newer"
+
+
+def test_a_computation_that_began_while_a_delete_was_under_way_stores_nothing(cache, monkeypatch):
+    """The delete is over before the computation is: what the callable has read may be older."""
+    sent, land = threading.Event(), threading.Event()
+    delete = RemoteDouble.delete
+
+    def late(*args, **kwargs):
+        sent.set()
+        assert land.wait(10)
+        return delete(*args, **kwargs)
+
+    monkeypatch.setattr(RemoteDouble, "delete", late, raising=False)
+    deleting = Run(cache.delete, "key")
+    assert sent.wait(10)
+
+    def compute():
+        land.set()
+        deleting.result()
+        return "older"
+
+    assert cache.get_or_set("key", compute) == "older"
+    assert cache.get("key") is None
 
 
 def test_a_write_waits_for_a_moment_only(cache, held, monkeypatch):

@@ -47,7 +47,7 @@ async def in_step(function, cache):
 WRITES = {
     "set": (1, lambda c: c.set("key", 2), lambda c: c.aset("key", 2)),
     "set, another version": (1, lambda c: c.set("key", 2, version=1), lambda c: c.aset("key", 2, version="1")),
-    "set_many": (1, lambda c: c.set_many({"key": 2}), lambda c: c.aset_many({"key": 2})),
+    "set_many": (1, lambda c: c.set_many({"other": 3, "key": 2}), lambda c: c.aset_many({"other": 3, "key": 2})),
     "add": (None, lambda c: c.add("key", 2), lambda c: c.aadd("key", 2)),
     "get_or_set": (None, lambda c: c.get_or_set("key", 2), lambda c: c.aget_or_set("key", 2)),
     "incr": (1, lambda c: c.incr("key"), lambda c: c.aincr("key")),
@@ -60,7 +60,7 @@ WRITES = {
     "incr_version, to": (
         1,
         lambda c: (c.set("key", 2, version=0), c.incr_version("key", version=0)),
-        lambda c: in_step(lambda c: (c.set("key", 2, version=0), c.incr_version("key", version=0)), c),
+        lambda c: (c.set("key", 2, version=0), c.aincr_version("key", version=0))[1],
     ),
     "decr_version": (1, lambda c: c.decr_version("key"), lambda c: c.adecr_version("key")),
     "a failing set": (1, failing(lambda c: c.set("key", 2)), afailing),
@@ -135,6 +135,37 @@ def test_a_slow_task_puts_no_old_value_back(cache, name, read):
     seen = asyncio.run(interleave())
     assert (seen.get("key") if read == "get_many" else seen) == before
     check(cache, name)
+
+
+def test_the_keys_of_delete_many_may_be_a_generator(cache, mode):
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+    mode(cache).delete_many(key for key in ["key"])
+    assert cache.get("key") is None
+
+
+def test_a_write_whose_error_is_ignored_forgets_too(make_cache, mode):
+    """The remote has written before it failed."""
+    cache = make_cache(REMOTE, LOCAL_TIMEOUT=60, REMOTE_ERRORS="ignore")
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+    RemoteDouble.broken = ConnectionError("gone before it answered")
+    mode(cache).set("key", 2)
+    assert cache.get("key") == 2
+
+
+def test_what_is_read_while_a_write_is_on_its_way_is_not_served_afterwards(cache, mode, monkeypatch):
+    """The write forgets when it is over: forgotten before it is sent, the old value would be filled in between."""
+    cache.set("key", 1)
+    store = RemoteDouble.set
+
+    def late(self, *args, **kwargs):
+        assert cache.get("key") == 1
+        store(self, *args, **kwargs)
+
+    monkeypatch.setattr(RemoteDouble, "set", late)
+    mode(cache).set("key", 2)
+    assert cache.get("key") == 2
 
 
 @by_read

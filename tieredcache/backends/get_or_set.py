@@ -97,7 +97,7 @@ class GetOrSet(BaseCache):
 
     def _is_due(self, key: Any, version: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""
-        return self.early.is_due(self.local_key(key, version)) and self._stores(key, version)
+        return self.early.is_due(self.local_key(key, version)) and self._can_store(key, version)
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> Any:
         """Add what was computed, unless that cannot or must not be; what the cache has then, which may know better.
@@ -107,9 +107,9 @@ class GetOrSet(BaseCache):
         store: Any = self.add
         if own.old is not MISSING:
             with fresh():
-                store = self.early.write(own.key, self.get(key, MISSING, version), self.set, self.add)
+                store = self.early.method(own.key, self.get(key, MISSING, version), self.set, self.add)
         try:
-            if store and own.stores() and self._stores(key, version):
+            if store and own.stores() and self._can_store(key, version):
                 store(key, value, timeout, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
@@ -122,9 +122,9 @@ class GetOrSet(BaseCache):
         store: Any = self.aadd
         if own.old is not MISSING:
             with fresh():
-                store = self.early.write(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
+                store = self.early.method(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
         try:
-            if store and own.stores() and self._stores(key, version):
+            if store and own.stores() and self._can_store(key, version):
                 await store(key, value, timeout, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
@@ -132,6 +132,6 @@ class GetOrSet(BaseCache):
             self.inflight.stored(own)
         return await self.aget(key, value, version)
 
-    def _stores(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
+    def _can_store(self, key: Any, version: Any) -> bool:  # noqa: ARG002 - of use to a remote
         """Whether a value can be stored now: in an outage no caller waits for a dead server to say that it cannot."""
         return True

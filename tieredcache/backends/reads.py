@@ -202,7 +202,7 @@ class RemoteReads(RemoteWrites):
             raise tier.circuit.error(server)
         return None  # a copy has gone this moment or does not decode, so ask
 
-    def _stores(self, key: Any, version: Any) -> bool:
+    def _can_store(self, key: Any, version: Any) -> bool:
         """Whether a value for ``key`` can be stored: not while its server is down."""
         tier = self._tier
         if not tier.circuit.failing:

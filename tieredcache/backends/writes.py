@@ -7,7 +7,7 @@ raised, or was cancelled, may have been done all the same.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tieredcache.local.inflight import Step
 
+    _Keys: TypeAlias = Iterable[Any] | None
+
 Result = TypeVar("Result")
 
 # Keywords of the remotes' own writes that leave the key as it is. Any other may name another key (django-redis' prefix).
@@ -35,58 +37,51 @@ class RemoteWrites(RemoteKeys):
     """Passes writes to the remote, and then forgets the local copies of all tiers of this process over that remote."""
 
     def _write(
-        self, name: str, keys: Iterable[Any] | None, instead: Result | ValueError, *args: Any, **extra: Any
+        self, name: str, keys: _Keys, instead: Result | ValueError, *args: Any, moved_to: Any = None, **extra: Any
     ) -> Result:
-        """Call the remote's method ``name``, and forget ``keys``; ``None``: everything.
+        """Call the remote's method ``name``, and forget ``keys`` (``None``: everything), in the version ``moved_to`` too.
 
         ``instead``: what is returned where the remote fails and ``REMOTE_ERRORS`` is ``"ignore"``; an exception is raised.
         """
-        remote, local_keys = self._reached(), self._local_keys(name, keys, args, extra)
+        remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            self._overtake(local_keys)
+            self._begin_write(local_keys)
             result: Result = getattr(remote, name)(*args, **extra)
-            self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
-        except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _forget too
-            self._forget(keys, local_keys)
+            self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+        except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _end_write too
+            self._end_write(keys, local_keys)
             return self._ignored(error, instead)
         return result
 
     async def _awrite(
-        self, name: str, keys: Iterable[Any] | None, instead: Result | ValueError, *args: Any, **extra: Any
+        self, name: str, keys: _Keys, instead: Result | ValueError, *args: Any, moved_to: Any = None, **extra: Any
     ) -> Result:
         """As ``_write``."""
-        remote, local_keys = self._reached(), self._local_keys(name, keys, args, extra)
+        remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            if storing := self._overtaken(local_keys, sync=False):
+            if storing := self._announce(local_keys, sync=False):
                 await await_(*storing, seconds=STORING)
             result: Result = await remote_async(remote, name)(*args, **extra)
-            self._forget(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
+            self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
-            self._forget(keys, local_keys)
+            self._end_write(keys, local_keys)
             return self._ignored(error, instead)
         return result
 
-    def _local_keys(
-        self, name: str, keys: Iterable[Any] | None, args: tuple[Any, ...], extra: dict[str, Any]
-    ) -> list[Any] | None:
+    def _local_keys(self, keys: _Keys, extra: dict[str, Any], moved_to: Any) -> list[Any] | None:
         # Made before the write: a key that cannot be made must raise before anything is written.
         if keys is None or not _SAME_KEY.issuperset(extra):
             return None
-        versions = [extra.get("version")]
-        if name == "incr_version":
-            key, delta = args
-            if type(key) is not str:  # django-redis finds the other version of one in its own way
-                return None
-            versions.append(versions[0] + delta)
+        versions = [extra.get("version")] if moved_to is None else [extra.get("version"), moved_to]
         return [self.local_key(key, version) for key in keys for version in versions]
 
-    def _overtake(self, local_keys: list[Any] | None) -> None:
+    def _begin_write(self, local_keys: list[Any] | None) -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
-        if storing := self._overtaken(local_keys, sync=True):
+        if storing := self._announce(local_keys, sync=True):
             wait(*storing, seconds=STORING)
 
-    def _overtaken(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
-        """The values that are being stored at this moment; the other computations will store nothing."""
+    def _announce(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
+        """Tell all tiers that these keys are about to be written; returns what is being stored now, to be waited for."""
         steps: list[Step] = []
         for tier in siblings(self._tier):
             tier.inflight.writing.append(local_keys)
@@ -94,7 +89,8 @@ class RemoteWrites(RemoteKeys):
                 steps += tier.inflight.overtake(local_keys, sync=sync)
         return steps
 
-    def _forget(self, keys: Iterable[Any] | None, local_keys: list[Any] | None, *, changed: bool = True) -> None:
+    def _end_write(self, keys: _Keys, local_keys: list[Any] | None, *, changed: bool = True) -> None:
+        """Forget these keys in all tiers; may be repeated. ``changed``: unless the remote has said that nothing was."""
         for tier in siblings(self._tier):
             with suppress(ValueError):
                 tier.inflight.writing.remove(local_keys)
@@ -190,13 +186,18 @@ class RemoteWrites(RemoteKeys):
 
     def incr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """Move the value to the version ``delta`` further on, and return that; raises ``ValueError`` without a value."""
-        version = self.remote.version if version is None else version
-        return self._write("incr_version", [key], _unchanged(key), key, delta, version=version)
+        keys, versions = self._moved(key, delta, version)
+        return self._write("incr_version", keys, _unchanged(key), key, delta, **versions)
 
     async def aincr_version(self, key: Any, delta: int = 1, version: Any = None) -> int:
         """As ``incr_version``."""
+        keys, versions = self._moved(key, delta, version)
+        return await self._awrite("incr_version", keys, _unchanged(key), key, delta, **versions)
+
+    def _moved(self, key: Any, delta: int, version: Any) -> tuple[list[Any] | None, dict[str, Any]]:
+        # A key that is no string is forgotten with all others: django-redis finds the other version of one in its own way.
         version = self.remote.version if version is None else version
-        return await self._awrite("incr_version", [key], _unchanged(key), key, delta, version=version)
+        return [key] if type(key) is str else None, {"version": version, "moved_to": version + delta}
 
     def clear(self) -> Any:
         """Clear both tiers."""

@@ -91,8 +91,8 @@ class Early:
         if plan := self.plans.get(local_key):
             plan.due_at = FOREVER
 
-    def write(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
-        """What stores an early value, when the remote has been read again; ``None``: it was written or deleted meanwhile."""
+    def method(self, local_key: Hashable, found: Any, replace: Callable[..., Any], add: Callable[..., Any]) -> Any:
+        """Which of the two stores an early value, now that a read has ``found`` this; ``None``: written meanwhile."""
         if self.is_due(local_key):
             self.done(local_key)
             return replace

@@ -215,7 +215,7 @@ class LocalTier(Store[Entry]):
             timeout *= 1 - options.jitter * random.random()  # noqa: S311 - jitter, not a secret
             if ttl is not None and ttl < timeout:
                 timeout = ttl
-        if read.timeout and self.early.plans:
+        if read.timeout and self.early.plans:  # whatever the answer: that there is none ends a plan
             timeout = self.early.limit(local_key, started, ttl, timeout)
         entry = self._entry(read, value, ttl, trip) if timeout > 0 else None
         removed: list[Any] = [entry]  # let go when the lock has been released

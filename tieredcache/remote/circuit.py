@@ -71,7 +71,7 @@ class Failing:
             return False
         if self.asking.setdefault(is_new, turn)[1] <= now:
             self.asking[is_new] = turn
-        return self.asking.get(is_new) is turn
+        return self.asking.get(is_new) is turn  # no lock: of two threads, the one whose tuple is there has the turn
 
     def give_back(self, local_key: Hashable, now: float) -> None:
         """A reader of this key has ended without an answer."""
@@ -108,7 +108,7 @@ class Circuit:
             self.ended(server, local_key)
             return
         state = self.failing.get(server)
-        if state is None or (not state.open and sent - state.last > self._retry_after):
+        if state is None or (not state.open and sent - state.last > self._retry_after):  # so far apart, not in a row
             pause = min(FIRST_PAUSE, self._retry_after)
             state = self.failing[server] = Failing(now, now, pause, now + pause)
         state.last = now
