@@ -81,14 +81,18 @@ def current_burst(now: float) -> Burst:
 
 
 class Known:
-    """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts."""
+    """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts.
 
-    __slots__ = ("bursts", "key", "size")
+    ``missing``: the burst in which the remote has said that there is no such key.
+    """
+
+    __slots__ = ("bursts", "key", "missing", "size")
 
     def __init__(self, key: Any, size: int, bursts: tuple[Burst, ...]) -> None:
         self.key: Any = key
         self.size: int = size
         self.bursts: tuple[Burst, ...] = bursts
+        self.missing: Burst | None = None
 
 
 class Trip:
@@ -152,6 +156,12 @@ class Prefetch:
             self._busy = False
             self._learning.clear()
 
+    def missing(self, local_key: Hashable) -> None:
+        """The remote has no such key: do not bring it along again in this burst. A server may have lost all of them."""
+        known = self.known.get(local_key)
+        if known is not None:
+            known.missing = current_burst(clock())
+
     def _forget(self, burst: Burst) -> None:
         for local_key in burst.keys:
             known = self.known.get(local_key)
@@ -179,10 +189,12 @@ class Prefetch:
                 level, limit = (self._untried // TRY_EVERY) % level, min(limit, TRY)
         if level == NOTHING:
             return None
-        keys, size = [], 0
-        for candidate in _company(known, level, current_burst(now)):
+        keys, size, burst = [], 0, current_burst(now)
+        for candidate in _company(known, level, burst):
             entry, about = index.get(candidate), self.known.get(candidate)
-            if about is None or candidate in asked or about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
+            if about is None or about.missing is burst or candidate in asked:
+                continue
+            if about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
                 continue
             if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
                 keys.append((about.key, candidate))
