@@ -192,9 +192,13 @@ class Prefetch:
         keys, size, burst = [], 0, current_burst(now)
         for candidate in _company(known, level, burst):
             entry, about = index.get(candidate), self.known.get(candidate)
-            if about is None or about.missing is burst or candidate in asked:
-                continue
-            if about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
+            if (
+                about is None
+                or about.missing is burst
+                or candidate in asked
+                or about.size > LARGEST_VALUE
+                or size + about.size > LARGEST_TRIP
+            ):
                 continue
             if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
                 keys.append((about.key, candidate))
