@@ -154,19 +154,14 @@ class RemoteReads(RemoteWrites):
             read.timeout = 0
         if value is MISSING:
             tier.misses += 1
-            if tier.prefetches:
-                tier.prefetch.missing(read.local_key)
+            tier.prefetch.missing(read.local_key)
         else:
             tier.remote_hits += 1
         if tier.options.staleness_sample:
             compare(tier, read, value)
         tier.keep(read, value, ttl)
-        if (
-            tier.prefetches
-            and read.version is None
-            and type(read.key) is str
-            and (entry := tier.index.get(read.local_key)) is not None
-        ):
+        learns = tier.prefetches and read.version is None and type(read.key) is str
+        if learns and (entry := tier.index.get(read.local_key)) is not None:
             tier.prefetch.note(read.key, read.local_key, entry, read.started)
         return value
 

@@ -81,10 +81,7 @@ def current_burst(now: float) -> Burst:
 
 
 class Known:
-    """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts.
-
-    ``missing``: the burst in which the remote has said that there is no such key.
-    """
+    """What is known of a key: as it is passed to the cache, its value's bytes, its bursts, and the one that missed it."""
 
     __slots__ = ("bursts", "key", "missing", "size")
 
@@ -108,8 +105,7 @@ class Trip:
     def proved(self, local_key: Hashable, entry: Entry) -> None:
         """The copy that was brought along is read for the first time."""
         self.used += 1
-        known = self.prefetch.known.get(local_key)
-        if known is not None:
+        if known := self.prefetch.known.get(local_key):
             self.prefetch.note(known.key, local_key, entry, clock())
 
 
@@ -158,14 +154,12 @@ class Prefetch:
 
     def missing(self, local_key: Hashable) -> None:
         """The remote has no such key: do not bring it along again in this burst. A server may have lost all of them."""
-        known = self.known.get(local_key)
-        if known is not None:
+        if known := self.known.get(local_key):
             known.missing = current_burst(clock())
 
     def _forget(self, burst: Burst) -> None:
         for local_key in burst.keys:
-            known = self.known.get(local_key)
-            if known is not None and burst in known.bursts:
+            if (known := self.known.get(local_key)) and burst in known.bursts:
                 known.bursts = tuple([other for other in known.bursts if other is not burst])
                 if not known.bursts:
                     del self.known[local_key]
@@ -189,20 +183,14 @@ class Prefetch:
                 level, limit = (self._untried // TRY_EVERY) % level, min(limit, TRY)
         if level == NOTHING:
             return None
-        keys, size, burst = [], 0, current_burst(now)
+        keys, room, burst = [], LARGEST_TRIP, current_burst(now)
         for candidate in _company(known, level, burst):
             entry, about = index.get(candidate), self.known.get(candidate)
-            if (
-                about is None
-                or about.missing is burst
-                or candidate in asked
-                or about.size > LARGEST_VALUE
-                or size + about.size > LARGEST_TRIP
-            ):
+            if about is None or candidate in asked or about.missing is burst or about.size > min(LARGEST_VALUE, room):
                 continue
             if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
                 keys.append((about.key, candidate))
-                size += about.size
+                room -= about.size
                 if len(keys) == limit:
                     break
         if not keys:
