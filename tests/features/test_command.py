@@ -18,6 +18,7 @@ from tests.support.commands import DOUBLE, report, run, settings, tiered
 from tieredcache.config.excluded import EXCLUDED_PREFIXES
 from tieredcache.config.options import _LRU, _TIERED
 from tieredcache.management.commands.tieredcache import Command
+from tieredcache.plan.monitor import error_name
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operate.md"
@@ -140,6 +141,13 @@ def test_an_error_that_quotes_a_password():
         (shown, code), (text, _) = report(), run()
     assert (code, shown["default"]["error"]) == (1, "ValueError")
     assert "s3cret" not in text + json.dumps(shown)
+
+
+def test_an_error_that_is_its_causes_cause():
+    """As django-redis raises it for a write to a read-only server: the command must end."""
+    error, cause = ValueError(), KeyError()
+    error.__cause__, cause.__cause__ = cause, error
+    assert error_name(error) == "ValueError"
 
 
 def test_the_aliases_that_failed_are_named():

@@ -204,6 +204,16 @@ def test_an_absence_is_brought_along_where_it_is_remembered(seconds, expired):
     assert cache.get(PAGE[3]) is None
 
 
+def test_a_key_that_is_missing_is_not_brought_along_again_by_the_same_request(cache):
+    """Once the server has lost its data, each read of a page would ask for the whole page."""
+    cache.remote.clear()
+    page(cache)
+    assert sum(len(trip.keys) for trip in cache._tier.prefetch._trips[0]) == len(PAGE) - 1
+    for key in PAGE:
+        cache.set(key, "computed")
+    assert trips(lambda: page(cache)) == 1
+
+
 def test_within_a_demand_older_copies_are_read_again_in_one_trip(cache, clock):
     page(cache)
     clock.move(2)

@@ -200,6 +200,7 @@ def test_an_outage_is_only_that_when_the_clients_class_wants_more_than_a_text(ki
 def test_an_error_is_described_in_one_line():
     """By its class and what it says, if it can say anything."""
     assert describe(redis.ConnectionError("Error 111\n connecting")) == "ConnectionError: Error 111 connecting"
+    assert describe(redis.ConnectionError("Connection refused.")) == "ConnectionError: Connection refused"
     assert describe(EOFError()) == "EOFError"
     assert describe(Strict(5, "text")) == "Strict"
 

@@ -128,6 +128,8 @@ class RemoteReads(RemoteWrites):
             raise
         for read, (value, ttl) in zip(along, answers[len(reads) :], strict=True):
             if type(value) is not Undecodable and (tier.prefix or type(read.local_key) is not str):
+                if value is MISSING:
+                    tier.prefetch.missing(read.local_key)
                 tier.keep(read, value, ttl, trip.proved)
                 tier.prefetched += getattr(tier.index.get(read.local_key), "read_at", None) == read.started  # it was kept
         answers = answers[: len(reads)]
@@ -152,17 +154,14 @@ class RemoteReads(RemoteWrites):
             read.timeout = 0
         if value is MISSING:
             tier.misses += 1
+            tier.prefetch.missing(read.local_key)
         else:
             tier.remote_hits += 1
         if tier.options.staleness_sample:
             compare(tier, read, value)
         tier.keep(read, value, ttl)
-        if (
-            tier.prefetches
-            and read.version is None
-            and type(read.key) is str
-            and (entry := tier.index.get(read.local_key)) is not None
-        ):
+        learns = tier.prefetches and read.version is None and type(read.key) is str
+        if learns and (entry := tier.index.get(read.local_key)) is not None:
             tier.prefetch.note(read.key, read.local_key, entry, read.started)
         return value
 

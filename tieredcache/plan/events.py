@@ -36,10 +36,10 @@ class PlanError(Exception):
 def error_name(error: BaseException) -> str:
     """What ``error`` is, without its text, which may quote a URL with a password; the system's reason where there is one."""
     cause: BaseException | None = error
-    reason = ""
-    while cause is not None and not reason:
-        if isinstance(cause, OSError):
-            reason = cause.strerror or ""
+    reason, seen = "", set[int]()  # django-redis raises an error from the one that it has caused itself: a circle
+    while cause is not None and not reason and id(cause) not in seen:
+        seen.add(id(cause))
+        reason = (isinstance(cause, OSError) and cause.strerror) or ""
         cause = cause.__cause__ or cause.__context__
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 

@@ -93,8 +93,7 @@ class Circuit:
 
     def is_open(self, server: Hashable) -> bool:
         """Whether the server is known to be down."""
-        state = self.failing.get(server)
-        return state is not None and state.open
+        return (state := self.failing.get(server)) is not None and state.open
 
     def admits(self, server: Hashable, local_key: Hashable, *, has_copy: bool) -> bool:
         """Whether this read may be sent. Then its sender reports ``succeeded``, ``failed`` or ``ended``."""
@@ -127,8 +126,7 @@ class Circuit:
 
     def ended(self, server: Hashable, local_key: Hashable) -> None:
         """A read has ended in a way that tells nothing of the server."""
-        state = self.failing.get(server)
-        if state is not None:
+        if (state := self.failing.get(server)) is not None:
             state.give_back(local_key, clock())
 
     def succeeded(self, server: Hashable) -> None:
@@ -153,8 +151,7 @@ class Circuit:
 
     def swallows(self, server: Hashable) -> bool:
         """Whether the remote itself would call the failure a miss: then nobody is to see an error."""
-        state = self.failing.get(server)
-        return state is not None and state.swallowed
+        return (state := self.failing.get(server)) is not None and state.swallowed
 
     def write_ignored(self, error: BaseException) -> None:
         """A write has failed and its error is ignored: log that, once a minute."""

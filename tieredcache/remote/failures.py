@@ -175,9 +175,9 @@ def client_error(error: BaseException) -> BaseException:
 
 
 def describe(error: BaseException) -> str:
-    """The kind of ``error`` and what it says, in one line."""
+    """The kind of ``error`` and what it says, in one line, without a full stop."""
     try:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).rstrip(".")
     except Exception:  # noqa: BLE001 - it is the remote that has failed, not its error
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -81,11 +81,12 @@ def current_burst(now: float) -> Burst:
 
 @dataclass(slots=True)
 class Known:
-    """What is known of a key: as it is passed to the cache, the bytes of its value, and its latest bursts."""
+    """What is known of a key: as it is passed to the cache, its value's bytes, its bursts, and the one that missed it."""
 
     key: Any
     size: int
     bursts: tuple[Burst, ...]
+    missing: Burst | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -99,8 +100,7 @@ class Trip:
     def proved(self, local_key: Hashable, entry: Entry) -> None:
         """The copy that was brought along is read for the first time."""
         self.used += 1
-        known = self.prefetch.known.get(local_key)
-        if known is not None:
+        if known := self.prefetch.known.get(local_key):
             self.prefetch.note(known.key, local_key, entry, clock())
 
 
@@ -147,10 +147,14 @@ class Prefetch:
             self._busy = False
             self._learning.clear()
 
+    def missing(self, local_key: Hashable) -> None:
+        """The remote has no such key: do not bring it along again in this burst. A server may have lost all of them."""
+        if known := self.known.get(local_key):
+            known.missing = current_burst(clock())
+
     def _forget(self, burst: Burst) -> None:
         for local_key in burst.keys:
-            known = self.known.get(local_key)
-            if known is not None and burst in known.bursts:
+            if (known := self.known.get(local_key)) and burst in known.bursts:
                 known.bursts = tuple([other for other in known.bursts if other is not burst])
                 if not known.bursts:
                     del self.known[local_key]
@@ -174,14 +178,14 @@ class Prefetch:
                 level, limit = (self._untried // TRY_EVERY) % level, min(limit, TRY)
         if level == NOTHING:
             return None
-        keys, size = [], 0
-        for candidate in _company(known, level, current_burst(now)):
+        keys, room, burst = [], LARGEST_TRIP, current_burst(now)
+        for candidate in _company(known, level, burst):
             entry, about = index.get(candidate), self.known.get(candidate)
-            if about is None or candidate in asked or about.size > LARGEST_VALUE or size + about.size > LARGEST_TRIP:
+            if about is None or candidate in asked or about.missing is burst or about.size > min(LARGEST_VALUE, room):
                 continue
             if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
                 keys.append((about.key, candidate))
-                size += about.size
+                room -= about.size
                 if len(keys) == limit:
                     break
         if not keys:
