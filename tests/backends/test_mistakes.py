@@ -39,8 +39,8 @@ def test_a_tier_over_a_tier_that_is_itself_a_mistake_is_refused_all_the_same(bel
     """The remedy names the aliases, where the lower one's remote is none of them."""
     lower = {"BACKEND": TIERED, "LOCATION": below}
     told = message({"BACKEND": TIERED, "LOCATION": "lower"}, lower=lower)
-    assert told.startswith("CACHES['default']: LOCATION is 'lower', the alias of another TieredCache")
-    assert told.endswith("those in CACHES: default, lower, remote.")
+    assert told.startswith("CACHES['default']: LOCATION is 'lower', the alias of a TieredCache")
+    assert told.endswith("in CACHES, which has: default, lower, remote.")
     assert "nope" not in told
 
 
