@@ -217,12 +217,15 @@ def test_the_settings_are_those_to_paste(small):
 
 
 def test_a_tier_that_is_there_gets_the_options(small):
-    """The plan says that its local hits are missing from a trace of the server."""
-    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote", "OPTIONS": {"STALE_IF_ERROR": 9}}
+    """Its own prefixes stay. The plan says that its local hits are missing from a trace of the server."""
+    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUTS": {"login:": 0}}}
     with override_settings(CACHES={"default": tiered, "remote": REMOTE}):
         for alias in ("default", "remote"):
             text, _, _ = plan("--trace", small, "--alias", alias)
-            assert 'CACHES["default"].setdefault("OPTIONS", {}).update({' in text
+            block = re.search(r"(?ms)^ {4}CACHES.*^ {4}}\)$", text)[0]
+            exec(re.sub(r"(?m)^ {4}", "", block), {"CACHES": {"default": tiered}})
+            assert tiered["OPTIONS"]["LOCAL_TIMEOUTS"].items() >= {"login:": 0, "basket:": 0}.items()
+            tiered["OPTIONS"] = {"LOCAL_TIMEOUTS": {"login:": 0}}
             assert "CACHES['default'] is a TieredCache: its local hits never reach the server" in text
 
 
