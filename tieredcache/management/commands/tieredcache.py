@@ -63,9 +63,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Interrupted: no connection is left, and no plan was made.", returncode=130) from None
-        except (
-            BrokenPipeError
-        ):  # what reads the plan has ended, such as head; the interpreter would complain at its end, too
+        except BrokenPipeError:  # what reads the plan has ended; the interpreter would complain at its end, too
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
 
@@ -169,7 +167,7 @@ def _lines(report: dict[str, dict[str, Any]]) -> Iterator[str]:
         rows["error"] = about["error"]
         rows["staleness bound"] = f"{about['staleness_bound_seconds']:g} s" if "excluded" in about else None
         rows |= {
-            f"{name} {tier}": f"{seconds * 1e6:.3g} µs"
+            f"{name} {tier}": f"{seconds * 1e6:,.2f} µs"
             for name, tier in (("local", "hit"), ("remote", "read"))
             if (seconds := about.get(f"{name}_{tier}_seconds")) is not None
         }
