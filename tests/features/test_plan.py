@@ -229,6 +229,11 @@ def test_a_tier_that_is_there_gets_the_options(small):
             assert "CACHES['default'] is a TieredCache: its local hits never reach the server" in text
 
 
+def test_djangos_own_options_may_stand_behind_the_subcommand(small):
+    """As behind any other command."""
+    assert plan("--trace", small, "--settings", "tests.settings", "--traceback")[1:] == plan("--trace", small)[1:]
+
+
 # --- how it is shown ---
 
 
@@ -245,6 +250,14 @@ def test_three_sentences_come_first(small):
     )
     assert "simulating setting 11 of 11" in messages
     assert "MONITOR" not in messages
+
+
+@pytest.mark.parametrize(("operation", "expected"), [("set", True), ("get", False)])
+def test_where_local_keys_are_written_the_middleware_is_named(operation, expected, tmp_path):
+    """A share of nearly nothing may be the page that a visitor has just saved."""
+    rows = [(number / 10, f"worker {number % 2}", "get", f"product:{number % 7}", 400) for number in range(300)]
+    path = write(tmp_path / "trace.csv", [*rows, (20.05, "worker 2", operation, "product:3", 400)])
+    assert ("ReadYourWritesMiddleware" in plan("--trace", path)[0]) == expected
 
 
 class Fetched(HTMLParser):

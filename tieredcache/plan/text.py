@@ -42,6 +42,8 @@ def notes(report: dict[str, Any]) -> list[str]:
         found.append(f"The tables were simulated on {part['events']:,} of the events, of {part['processes']} processes.")
     if report["recommended"]["stale_share"] > MOST_STALE:
         found.append(f"More than {MOST_STALE:.0%} of the reads would be stale: the table by prefix shows whose to keep out.")
+    if any(row["writes"] and row["hit_ratio"] for row in report["prefixes"]):
+        found.append("Some of these keys are written: ReadYourWritesMiddleware shows visitors at once what they have saved.")
     if tiered:
         found.append(f"CACHES[{tiered!r}] is a TieredCache: its local hits never reach the server, and are missing here.")
     if report["others"]:

@@ -107,9 +107,8 @@ def _describe(alias: str) -> dict[str, Any]:
         about["excluded"] = [prefix for prefix, seconds in options.local_timeouts if prefix in built_in and not seconds]
         timeouts = {prefix: seconds for prefix, seconds in options.local_timeouts if prefix not in about["excluded"]}
         about["settings"] = asdict(options) | {"local_timeouts": timeouts}
-        about["staleness_bound_seconds"] = (
-            options.longest_timeout and options.longest_timeout + options.stale_while_revalidate
-        )
+        bound = options.longest_timeout
+        about["staleness_bound_seconds"] = bound and bound + options.stale_while_revalidate
     elif isinstance(options, LRUOptions):
         about["settings"] = asdict(options)
     try:
