@@ -217,8 +217,7 @@ def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "")
         if name not in known:
             near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.7)
             remedy = f"Did you mean {near[0]}?" if near else f"Known there: {', '.join(known)}."
-            if "LOCAL_TIMEOUT" in known:
-                remedy += " What the remote's client is to be given belongs to the alias that LOCATION names."
+            remedy += " Options of the client belong to the alias that LOCATION names." * ("LOCAL_TIMEOUT" in known)
             raise Mistake(f"{where}[{quoted(name)}]" if where else quoted(name), "is an unknown name", remedy)
 
 
