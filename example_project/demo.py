@@ -80,7 +80,7 @@ def measure(mode: str, environment: dict[str, str], server: redis.Redis, seconds
         ratio = f"{reads[0] / sum(reads):.1%} local"
     return [
         NAMES[mode],
-        f"{measured.rate:.0f}",
+        f"{measured.rate:.1f}",
         f"{measured.percentile(50):.1f} ms",
         f"{measured.percentile(99):.1f} ms",
         f"{count / len(measured.pages):.1f}",

@@ -80,11 +80,18 @@ MISTAKES = {
     ),
     "location a list": (alias(LOCATION=["remote"]), ["LOCATION is ['remote']", "not an alias"]),
     "location None": (alias(LOCATION=None), ["LOCATION is None", "not an alias"]),
-    "itself": (alias(LOCATION="default"), ["LOCATION is 'default'", "another TieredCache", "default, remote"]),
+    "itself": (alias(LOCATION="default"), ["LOCATION is 'default'", "the alias of a TieredCache", "default, remote"]),
     "a tier over a tier": (
         alias(LOCATION="other") | {"other": {"BACKEND": TIERED, "LOCATION": "remote"}},
         ["LOCATION is 'other'", "the memory of this process", "Set it to 'remote'"],
     ),
+    "a url, as before": (
+        {"default": {"BACKEND": TIERED, "LOCATION": "redis://127.0.0.1:6379/1"}},
+        ["an entry of its own in CACHES, which has: default"],
+    ),
+    "the client's, far": (options(PASSWORD="x"), ["OPTIONS['PASSWORD']", "to the alias that LOCATION names"]),
+    "the client's, near": (options(SOCKET_TIMEOUT=1), ["LOCAL_TIMEOUT?", "to the alias that LOCATION names"]),
+    "the client's, not near": (options(SERIALIZER="x"), ["Known there: JITTER", "to the alias that LOCATION names"]),
     "lru, unknown name": (
         lru(OPTIONS={"MAX_ENTRY": 5}),
         ["OPTIONS['MAX_ENTRY'] is an unknown name", "Did you mean MAX_ENTRIES?"],

@@ -218,13 +218,22 @@ def test_the_settings_are_those_to_paste(small):
 
 
 def test_a_tier_that_is_there_gets_the_options(small):
-    """The plan says that its local hits are missing from a trace of the server."""
-    tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote", "OPTIONS": {"STALE_IF_ERROR": 9}}
-    with override_settings(CACHES={"default": tiered, "remote": REMOTE}):
-        for alias in ("default", "remote"):
+    """Its own prefixes stay. The plan says that its local hits are missing from a trace of the server."""
+    for alias in ("default", "remote"):
+        tiered = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": "remote"}
+        tiered["OPTIONS"] = {"LOCAL_TIMEOUTS": {"login:": 0}}
+        with override_settings(CACHES={"default": tiered, "remote": REMOTE}):
             text, _, _ = plan("--trace", small, "--alias", alias)
-            assert 'CACHES["default"].setdefault("OPTIONS", {}).update({' in text
-            assert "CACHES['default'] is a TieredCache: its local hits never reach the server" in text
+            block = re.search(r"(?ms)^ {4}CACHES.*^ {4}}\)$", text)[0]
+        exec(re.sub(r"(?m)^ {4}", "", block), {"CACHES": {"default": tiered}})
+        assert tiered["OPTIONS"]["LOCAL_TIMEOUTS"].items() >= {"login:": 0, "basket:": 0}.items()
+        assert "LOCAL_TIMEOUT" in tiered["OPTIONS"]
+        assert "CACHES['default'] is a TieredCache: its local hits never reach the server" in text
+
+
+def test_djangos_own_options_may_stand_behind_the_subcommand(small):
+    """As behind any other command."""
+    assert plan("--trace", small, "--settings", "tests.settings", "--traceback")[1:] == plan("--trace", small)[1:]
 
 
 # --- how it is shown ---
@@ -243,6 +252,14 @@ def test_three_sentences_come_first(small):
     )
     assert "simulating setting 11 of 11" in messages
     assert "MONITOR" not in messages
+
+
+@pytest.mark.parametrize(("operation", "expected"), [("set", True), ("get", False)])
+def test_where_local_keys_are_written_the_middleware_is_named(operation, expected, tmp_path):
+    """A share of nearly nothing may be the page that a visitor has just saved."""
+    rows = [(number / 10, f"worker {number % 2}", "get", f"product:{number % 7}", 400) for number in range(300)]
+    path = write(tmp_path / "trace.csv", [*rows, (20.05, "worker 2", operation, "product:3", 400)])
+    assert ("ReadYourWritesMiddleware" in plan("--trace", path)[0]) == expected
 
 
 class Fetched(HTMLParser):

@@ -13,6 +13,7 @@ from django.test import override_settings
 from django.utils.module_loading import import_string
 
 from tieredcache.backends import TieredCache
+from tieredcache.checks.caches import check_caches
 from tieredcache.config.excluded import EXCLUDED, EXCLUDED_PREFIXES
 from tieredcache.config.options import _LRU, _TIERED, read_lru_options, read_tiered_options
 from tieredcache.middleware import ReadYourWritesMiddleware
@@ -32,7 +33,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_code_blocks_run(block):
-    """Settings make the caches they describe, and middleware; code does what it says over them."""
+    """Settings make the caches they describe, and middleware, and pass the checks; code does what it says over them."""
     names = {}
     if "CACHES" in block or "MIDDLEWARE" in block:
         exec(block, names)
@@ -42,6 +43,7 @@ def test_code_blocks_run(block):
         with override_settings(CACHES={"default": {}} | names.get("CACHES", {})):
             for alias in names.get("CACHES", {}):
                 assert caches[alias]
+            assert {message.id for message in check_caches()} <= {"tieredcache.W003"}  # settings for tests have LocMemCache
         return
     with override_settings(CACHES=copy.deepcopy(settings.CACHES)):  # tiers of its own
         cache = caches["default"]

@@ -210,8 +210,9 @@ def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "")
     known = sorted(known)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.7)
             remedy = f"Did you mean {near[0]}?" if near else f"Known there: {', '.join(known)}."
+            remedy += " Options of the client belong to the alias that LOCATION names." * ("LOCAL_TIMEOUT" in known)
             raise Mistake(f"{where}[{quoted(name)}]" if where else quoted(name), "is an unknown name", remedy)
 
 
@@ -243,7 +244,7 @@ def read_tiered_options(backend: type, location: Any, params: Mapping[str, Any])
 
 def _check_location(backend: type, location: Any) -> None:
     aliases = caches.settings
-    remedy = f"Set it to the alias of the remote, one of those in CACHES: {', '.join(sorted(aliases))}."
+    remedy = f"Set it to the alias of the remote, an entry of its own in CACHES, which has: {', '.join(sorted(aliases))}."
     known = isinstance(location, str) and location in aliases
     _require(known, "LOCATION", location, remedy, "not an alias in CACHES")
     try:
@@ -254,7 +255,7 @@ def _check_location(backend: type, location: Any) -> None:
     if isinstance(below, str) and below in aliases and below != location:
         remedy = f"Set it to {below!r}, the remote of that alias."
     is_tiered = isinstance(found, type) and issubclass(found, backend)
-    problem = "the alias of another TieredCache: both tiers would be the memory of this process"
+    problem = "the alias of a TieredCache: both tiers would be the memory of this process"
     _require(not is_tiered, "LOCATION", location, remedy, problem)
 
 

@@ -33,9 +33,11 @@ WARNING: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Those of the subcommand."""
-    # These two are the command's own as well: what stands before the subcommand goes for it, too.
+    # These are the command's own as well: what stands before the subcommand goes for it, too.
     parser.add_argument("--alias", action="append", default=SUPPRESS, help="the alias to plan for; without it, default")
     parser.add_argument("--json", action="store_true", default=SUPPRESS, help="the plan as JSON")
+    for name, action in (("--settings", "store"), ("--pythonpath", "store"), ("--traceback", "store_true")):
+        parser.add_argument(name, action=action, default=SUPPRESS, help=SUPPRESS)
     parser.add_argument("--seconds", type=_above_zero, default=30, help="how long to watch the server (default: 30)")
     parser.add_argument("--processes", type=_whole, metavar="N", help="how many there are; else by connection")
     parser.add_argument("--yes", action="store_true", help="watch the server without asking")
@@ -65,9 +67,7 @@ def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[st
     alias, tiered = _aliases(first, named=bool(options["alias"] or not options["trace"]))
     events, others = _events(options, alias, say)
     if not any(event.operation in {"get", "miss"} for event in events):
-        raise PlanError(
-            "Nothing was read from this cache meanwhile. Watch for longer, when there is traffic, or name --alias."
-        )
+        raise PlanError("Nothing was read from this cache meanwhile. Watch for longer, under traffic, or name --alias.")
     say("looking at the keys ...")
     free = "remote" if "remote" not in caches.settings else f"remote-{alias}"
     about = {"alias": alias, "tiered_alias": tiered, "remote_alias": alias if tiered else free, "others": others}

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     Group = tuple[str, Sequence[float]]
 
 MOST_PREFIXES: Final = 20
-ALMOST_NONE: Final = 0.5
-"""The share of keys with known sizes below which the memory is a guess."""
+ALMOST_NONE: Final = 0.5  # the share of keys with known sizes below which the memory is a guess
 
 
 def sentences(report: dict[str, Any]) -> list[str]:
@@ -44,11 +43,11 @@ def notes(report: dict[str, Any]) -> list[str]:
     by = f"{report['processes']} process{'es' * (report['processes'] > 1)}"
     found = [f"From {events}, {rate} by {by}, run through this package's own local tier (eviction: {part['policy']})."]
     if part["events"] < report["events"]:
-        found.append(
-            f"The tables were simulated on {part['events']:,} of the events, of {part['processes']} of the processes."
-        )
+        found.append(f"The tables were simulated on {part['events']:,} of the events, of {part['processes']} processes.")
     if report["recommended"]["stale_share"] > MOST_STALE:
         found.append(f"More than {MOST_STALE:.0%} of the reads would be stale: the table by prefix shows whose to keep out.")
+    if any(row["writes"] and row["hit_ratio"] for row in report["prefixes"]):
+        found.append("Some of these keys are written: ReadYourWritesMiddleware shows visitors at once what they have saved.")
     if tiered:
         found.append(f"CACHES[{tiered!r}] is a TieredCache: its local hits never reach the server, and are missing here.")
     if report["others"]:
@@ -75,7 +74,9 @@ def settings(report: dict[str, Any]) -> str:
     names = ("LOCAL_TIMEOUT", "MAX_ENTRIES", "LOCAL_TIMEOUTS")
     options = {name: new[name] for name in names if new[name]}
     if report["tiered_alias"]:
-        return f'CACHES[{tiered}].setdefault("OPTIONS", {{}}).update({json.dumps(options, indent=4)})'
+        own, prefixes = f'CACHES[{tiered}].setdefault("OPTIONS", {{}})', options.pop("LOCAL_TIMEOUTS", {})
+        parts = (own, options), (f'{own}.setdefault("LOCAL_TIMEOUTS", {{}})', prefixes)
+        return "\n".join(f"{place}.update({json.dumps(part, indent=4)})" for place, part in parts if part)
     tier = {"BACKEND": "tieredcache.backends.TieredCache", "LOCATION": report["remote_alias"], "OPTIONS": options}
     return f"CACHES[{json.dumps(report['remote_alias'])}] = CACHES[{alias}]\nCACHES[{alias}] = {json.dumps(tier, indent=4)}"
 

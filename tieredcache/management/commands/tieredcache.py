@@ -64,9 +64,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Interrupted: no connection is left, and no plan was made.", returncode=130) from None
-        except (
-            BrokenPipeError
-        ):  # what reads the plan has ended, such as head; the interpreter would complain at its end, too
+        except BrokenPipeError:  # what reads the plan has ended; the interpreter would complain at its end, too
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
 
@@ -110,9 +108,8 @@ def _describe(alias: str) -> dict[str, Any]:
         about["excluded"] = [prefix for prefix, seconds in options.local_timeouts if prefix in built_in and not seconds]
         timeouts = {prefix: seconds for prefix, seconds in options.local_timeouts if prefix not in about["excluded"]}
         about["settings"] = asdict(options) | {"local_timeouts": timeouts}
-        about["staleness_bound_seconds"] = (
-            options.longest_timeout and options.longest_timeout + options.stale_while_revalidate
-        )
+        bound = options.longest_timeout
+        about["staleness_bound_seconds"] = bound and bound + options.stale_while_revalidate
     elif isinstance(options, LRUOptions):
         about["settings"] = asdict(options)
     try:
@@ -170,7 +167,7 @@ def _lines(report: dict[str, dict[str, Any]]) -> Iterator[str]:
         rows["error"] = about["error"]
         rows["staleness bound"] = f"{about['staleness_bound_seconds']:g} s" if "excluded" in about else None
         rows |= {
-            f"{name} {tier}": f"{seconds * 1e6:.3g} µs"
+            f"{name} {tier}": f"{seconds * 1e6:,.2f} µs"
             for name, tier in (("local", "hit"), ("remote", "read"))
             if (seconds := about.get(f"{name}_{tier}_seconds")) is not None
         }
