@@ -108,7 +108,7 @@ MISTAKES = {
     **{
         f"a tier over one that is itself a mistake: {below}": (
             alias(LOCATION="lower") | {"lower": {"BACKEND": TIERED, "LOCATION": below}},
-            ["LOCATION is 'lower', the alias of another TieredCache", "those in CACHES: default, lower, remote."],
+            ["LOCATION is 'lower', the alias of a TieredCache", "in CACHES, which has: default, lower, remote."],
         )
         for below in (["x"], "nope", "lower", None)
     },

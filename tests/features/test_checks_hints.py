@@ -50,7 +50,7 @@ def rename(settings, hint):
 
 
 def lead(settings, hint):
-    alias, known = re.search(r"CACHES\['(\w+)'\]\['LOCATION'\]: Set it .* in CACHES: (.*)\.", hint).groups()
+    alias, known = re.search(r"CACHES\['(\w+)'\]\['LOCATION'\]: Set it .* in CACHES, which has: (.*)\.", hint).groups()
     settings["CACHES"][alias]["LOCATION"] = next(name for name in known.split(", ") if name != alias)
 
 

@@ -1,84 +1,20 @@
 """REFRESH_EARLY: a value is computed again before it expires, by the process that draws so; nobody waits for it."""
 
 import asyncio
-import contextlib
 import random
-import threading
-import uuid
 from unittest.mock import Mock
 
 import pytest
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
-from django.test import override_settings
 
 from tests.remote.failing import read_in_vain
 from tests.support.bounded import Run
-from tests.support.caches import LRU, TIERED
 from tests.support.copies import deadline
 from tests.support.doubles import Pause, RemoteDouble
 from tests.support.tables import ROWS, Source
 from tieredcache import fresh
 from tieredcache.lookups import LookupTable
-
-DRAWN = 3.0
-"""What every process draws here. A value that took 1 s, and lives for 100, is due when it is 97 s old."""
-
-
-@pytest.fixture
-def compute(clock):
-    """Takes a second of the clock; returns 1, 2, 3. ``meanwhile``: what happens in that second; it may raise."""
-
-    def compute():
-        compute.calls += 1
-        clock.move(1)
-        compute.meanwhile()
-        return compute.calls
-
-    compute.calls, compute.meanwhile = 0, lambda: None
-    return compute
-
-
-@pytest.fixture
-def draws(monkeypatch):
-    """Counts the draws."""
-    monkeypatch.setattr(random, "expovariate", draws := Mock(return_value=DRAWN))
-    return draws
-
-
-@pytest.fixture
-def make(clock, draws):
-    """Makes the aliases "tiered" and "other", which are two processes to each other, over one remote, and "lru"."""
-    with contextlib.ExitStack() as stack:
-
-        def make(alias="tiered", *, early=1, **options):
-            remote = {"BACKEND": "tests.support.doubles.TellingDouble", "LOCATION": uuid.uuid4().hex}
-            tiered = {"LOCAL_TIMEOUT": 60, "JITTER": 0, "REFRESH_EARLY": early, **options}
-            alone = {name: tiered[name] for name in {"REFRESH_EARLY", "MAX_ENTRIES"} & tiered.keys()}
-            settings = {"default": remote, "remote": remote}
-            settings["tiered"] = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {**tiered}}
-            settings["other"] = {"BACKEND": TIERED, "LOCATION": "default", "OPTIONS": {**tiered}}
-            settings["lru"] = {"BACKEND": LRU, "LOCATION": uuid.uuid4().hex, "OPTIONS": alone}
-            stack.enter_context(override_settings(CACHES=settings))
-            return caches[alias]
-
-        yield make
-
-
-@pytest.fixture
-def due(make, clock, compute):
-    """Makes a cache that has computed the value 1, which is due when ``get`` is called next."""
-
-    def due(alias="tiered", **options):
-        cache, compute.calls, RemoteDouble.broken = make(alias, **options), 0, None
-        assert cache.get_or_set("key", compute, 100) == 1
-        for seconds in (50, 46, 2):  # a copy is filled that ends after 97 s, and one when it has ended
-            clock.move(seconds)
-            cache.get("key")
-        return cache
-
-    return due
-
 
 both = pytest.mark.parametrize("alias", ["tiered", "lru"])
 
@@ -107,7 +43,7 @@ def test_a_copy_ends_at_the_moment_that_was_drawn(due, clock, compute, draws):
     for _ in range(2):
         clock.move(45)
         cache.get("key")
-    assert deadline(cache, "key") == pytest.approx(clock() + 10 - DRAWN)
+    assert deadline(cache, "key") == pytest.approx(clock() + 10 - draws.return_value)
     assert draws.call_count == 2
 
 
@@ -179,75 +115,12 @@ def test_nobody_waits_for_the_one_that_computes(alias, due, compute, mode):
     assert not cache.inflight.under_way
 
 
-@pytest.mark.parametrize(("alias", "writer"), [("tiered", "tiered"), ("lru", "lru"), ("tiered", "remote")])
-@pytest.mark.parametrize(("write", "left"), [("set", "written"), ("delete", None)])
-def test_what_is_written_meanwhile_is_not_overwritten(alias, writer, write, left, due, compute, mode):
-    """By this process (promise 3), or by another one: the remote is read again before anything is stored."""
-    cache = due(alias)
-    arguments = ["key", left, 100] if left else ["key"]
-    compute.meanwhile = lambda: Run(getattr(caches[writer], write), *arguments).result()
-    assert mode(cache).get_or_set("key", compute, 100) == (left or 2)
-    assert cache.get("key") == left
-    assert caches[writer].get("key") == left
-
-
-@both
-@pytest.mark.parametrize(("write", "left"), [("incr", 101), ("touch", 1)])
-def test_what_is_changed_meanwhile_is_not_overwritten(alias, write, left, due, clock, compute, mode):
-    cache = due(alias)
-    compute.meanwhile = lambda: Run(getattr(cache, write), "key", 100).result()
-    assert mode(cache).get_or_set("key", compute, 1) == left
-    assert cache.get("key") == left
-
-
-@both
-def test_what_is_added_meanwhile_is_not_overwritten(alias, due, clock, compute, mode):
-    """The old value expires while the new one is computed, and another thread adds one."""
-    cache = due(alias)
-
-    def add():
-        clock.move(5)
-        assert Run(cache.add, "key", "added", 100).result()
-
-    compute.meanwhile = add
-    assert mode(cache).get_or_set("key", compute, 100) == "added"
-    assert cache.get("key") == "added"
-
-
-def test_what_is_being_written_is_not_overwritten(due, compute, monkeypatch):
-    """However the thread that computes comes in between."""
-    cache, pause = due("lru"), Pause()
-    compute.meanwhile = pause.stop
-    maker = Run(cache.get_or_set, "key", compute, 100)
-    pause.wait()
-    overtake = cache.inflight.overtake
-
-    def overtaking(keys):
-        pause.release()
-        maker.join(0.1)  # it cannot store before this write is over
-        overtake(keys)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cache.inflight, "overtake", overtaking)
-        cache.set("key", "written", 100)
-    assert maker.result() == cache.get("key") == "written"
-
-
 @both
 def test_a_value_that_expires_at_the_same_moment_is_computed_early_once(alias, due, clock, compute, mode):
     """As all do that expire at midnight: a value is known by its expiry."""
     cache = due(alias)
     for _ in range(3):
         assert mode(cache).get_or_set("key", compute, 100 - 98 - 1) == 2
-
-
-@both
-def test_the_value_is_added_when_the_old_one_expires_meanwhile(alias, due, clock, compute, mode):
-    """It took longer than last time."""
-    cache = due(alias)
-    compute.meanwhile = lambda: clock.move(5)
-    assert mode(cache).get_or_set("key", compute, 100) == 2
-    assert cache.get("key") == 2
 
 
 def test_an_early_value_that_cannot_be_stored_fails_nobody(due, compute, mode):
@@ -381,43 +254,3 @@ def test_an_entry_of_a_cache_of_its_own_is_computed_a_duration_early_at_least(ma
     cache.get_or_set("key", compute, 100)
     clock.move(99)
     assert cache.get_or_set("key", compute, 100) == 2
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda cache: cache.set("key", "written", 100),
-        lambda cache: cache.expire("key", 100),
-        lambda cache: cache.incr_version("key", version=0),
-    ],
-    ids=["set", "a method of the remote", "incr_version"],
-)
-def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritten(write, due, compute, monkeypatch):
-    """It lands between the second look of the computation and its store, and is over after that."""
-    cache, sent, land, landed, over = due(), *[threading.Event() for _ in range(4)]
-    store = RemoteDouble.set
-    cache.remote.set("key", "written", 100, version=0)
-
-    def written(self, *args, **kwargs):
-        sent.set()
-        assert land.wait(5)
-        store(self, "key", "written", 100)
-        landed.set()
-        assert over.wait(5)
-
-    def computed(self, *args, **kwargs):
-        land.set()
-        assert landed.wait(5)
-        store(self, *args, **kwargs)
-
-    monkeypatch.setattr(RemoteDouble, "set", written)
-    monkeypatch.setattr(RemoteDouble, "expire", written, raising=False)
-    writer = Run(write, cache)
-    assert sent.wait(5)
-    monkeypatch.setattr(RemoteDouble, "set", computed)
-    Run(cache.get_or_set, "key", compute, 100).result()
-    land.set()
-    over.set()
-    writer.result()
-    assert cache.remote.get("key") == "written"
-    assert cache.get("key") == "written"

@@ -17,6 +17,13 @@ class Local:
         self._tier = tier
         self._local_key = local_key
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are views of one local tier: metrics report each tier once."""
+        return isinstance(other, Local) and other._tier is self._tier
+
+    def __hash__(self) -> int:
+        return hash(self._tier)
+
     def __len__(self) -> int:
         """The number of local copies, those past their deadline included until they are met or evicted."""
         return len(self._tier)

@@ -173,7 +173,9 @@ class _Process:
             if prefetch and key in prefetch.known and (trip := prefetch.trip({key: None}, tier.index, _accepts)):
                 asked += len(trip.keys)
                 for other, _ in trip.keys:
-                    tier.keep(tier.begin(other, None, other), self.trace.found(other, now), None, trip)
+                    if (value := self.trace.found(other, now)) is MISSING:
+                        prefetch.missing(other)
+                    tier.keep(tier.begin(other, None, other), value, None, trip.proved)
             outcome.trips += 1
             outcome.commands += 2 if asked == 1 else asked + 1 + (asked >= SCRIPT)
         tier.keep(read, found, None)
