@@ -112,7 +112,7 @@ def test_the_source_is_read_once_by_threads(cache):
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_the_source_is_read_once_by_tasks(cache, kind):
-    """1,000 tasks on a cold table, with a source of either kind."""
+    """A hundred tasks on a cold table, with a source of either kind."""
     calls = []
 
     def source():
@@ -127,7 +127,7 @@ def test_the_source_is_read_once_by_tasks(cache, kind):
     table = LookupTable("table", source if kind == "sync" else asource, key="code")
 
     async def work():
-        return await asyncio.gather(*(table.aget("GB") for _ in range(1000)))
+        return await asyncio.gather(*(table.aget("GB") for _ in range(100)))
 
     found = asyncio.run(work())
     assert len(calls) == 1

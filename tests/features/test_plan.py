@@ -57,6 +57,7 @@ def large(tmp_path_factory):
     return report("--trace", write(tmp_path_factory.mktemp("plan") / "large.csv", events)), events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeout", [1, 5, 10, 60])
 def test_hit_ratios_and_stale_shares_are_those_of_an_exact_lru(large, timeout):
     """With deadlines, and the versions of what other processes write: a model that shares nothing with the package."""
@@ -68,6 +69,7 @@ def test_hit_ratios_and_stale_shares_are_those_of_an_exact_lru(large, timeout):
     assert row["stale_share"] == pytest.approx(stale_share, rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entries", [100, 300, 1000, 3000])
 def test_rows_by_entries_are_those_of_an_exact_lru_or_better(large, entries):
     """At the timeout that is recommended. The tier's own policy keeps more of what is read again."""
@@ -118,6 +120,7 @@ def test_memory_is_that_of_the_fullest_process():
     assert found.bytes == (2 + 100 + TIER_ENTRY) + (1 + 100 + TIER_ENTRY)
 
 
+@pytest.mark.slow
 def test_the_same_trace_makes_the_same_plan(large):
     """Jitter or not."""
     trace = Trace([Event(*event) for event in large[1][:2000]])

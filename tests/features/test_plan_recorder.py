@@ -153,6 +153,7 @@ def test_two_hashers_make_one_trace(path):
     assert "product" not in path.read_text()
 
 
+@pytest.mark.slow
 def test_several_processes_write_one_file(path):
     """Whole lines; each process has a name of its own; a plan is made of one file or several."""
     program = (

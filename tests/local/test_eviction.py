@@ -134,6 +134,7 @@ def shares(keys, room=500):
     return [count / len(keys) for count in hits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exponent", "scan", "drift", "gain"),
     [(0.8, 0, 0, 0.03), (1.0, 0, 0, 0.03), (1.0, 1000, 0, 0.02), (1.0, 0, 100, 0.02), (1.0, 0, 10, -0.005)],

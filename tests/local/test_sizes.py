@@ -50,6 +50,7 @@ def taken(fill, store, makers, most):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VALUES)
 def test_the_estimate_is_near_what_is_taken_for_each_kind_of_value(filling, kind):
     """2 MB of each."""
