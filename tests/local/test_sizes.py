@@ -1,10 +1,13 @@
 """``MAX_BYTES``: near what is really taken, whatever the values, and never passed."""
 
 import gc
+import sys
+import threading
 import tracemalloc
 
 import pytest
 
+from tests.support.bounded import Run
 from tests.support.copies import is_served
 from tieredcache.config.options import TieredOptions
 from tieredcache.local.sizes import size_of
@@ -170,3 +173,26 @@ def test_the_bytes_are_right_again_after_a_change_that_was_cut_in_two(make_lru, 
     assert consistent(store)
     assert set(store.index) == set(store.lru.keys())
     assert len(store.index) == 3
+
+
+def test_a_value_that_another_thread_changes_can_be_weighed():
+    """An ``LRUCache`` keeps values by reference, so a dict may get keys while its size is estimated."""
+    value, done = {f"key {number}": number for number in range(50)}, threading.Event()
+
+    def change():
+        while not done.is_set():
+            for number in range(50, 100):
+                value[f"key {number}"] = number
+            for number in range(50, 100):
+                del value[f"key {number}"]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    changing = Run(change)
+    try:
+        for _ in range(2000):
+            size_of(value, MB)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        changing.result()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from itertools import chain
 from typing import Any, Final
 
 TIER_ENTRY: Final = 330
@@ -37,7 +36,8 @@ def size_of(value: Any, most: int) -> int:
             seen.add(id(item))
         total += sys.getsizeof(item)
         if isinstance(item, dict):
-            pending += chain((key for key in item if not (type(key) is str and key.isidentifier())), item.values())
+            # Copied in one step each: another thread may change it.
+            pending += [*item.values(), *(key for key in [*item] if not (type(key) is str and key.isidentifier()))]
         elif isinstance(item, (list, tuple, set, frozenset)):
             pending += item
         elif kind not in _WHOLE:
