@@ -8,12 +8,11 @@ import threading
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.core.cache import caches
+from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
 from django.test import override_settings
 
-import tieredcache
-from tests.support.caches import TIERED, remote_settings
+from tests.support.caches import LRU, TIERED, remote_settings
 from tests.support.plans import HEADER, plan, report
 from tieredcache.plan import TraceRecorder, trace_middleware
 from tieredcache.plan.monitor import watch
@@ -23,7 +22,9 @@ LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION"
 
 @pytest.fixture(autouse=True)
 def project():
-    with override_settings(CACHES={"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": LOCMEM}):
+    aliases = {"default": {"BACKEND": TIERED, "LOCATION": "remote"}, "remote": LOCMEM, "lru": {"BACKEND": LRU}}
+    aliases["plain"] = {**LOCMEM, "LOCATION": "plain"}
+    with override_settings(CACHES=aliases):
         caches["default"].clear()
         yield
 
@@ -91,27 +92,80 @@ def test_it_records_what_monitor_shows(kind, request, path):
     assert [f"{event.operation} {event.key}" for event in events] == done(path) == EXPECTED
 
 
-@pytest.mark.parametrize("find", [lambda: tieredcache.cache, lambda: caches["default"], lambda: caches["remote"]])
-def test_every_call_is_recorded_once(find, path):
+@pytest.mark.parametrize("alias", ["default", "plain", "lru"])
+def test_every_call_is_recorded_once(alias, path):
     """Whatever it calls; the answers are the same; awaitable methods are recorded, too; after the block nothing is."""
-    cache = find()
-    answers = use(cache)
-    caches["default"].clear()
-    recorder = TraceRecorder(path, alias="remote" if cache is caches["remote"] else "default")
+    answers = use(caches[alias])
+    caches[alias].clear()
+    recorder = TraceRecorder(path, alias=alias)
+    before = caches[alias]
     with recorder.record():
-        assert use(cache) == answers
+        assert use(cache if alias == "default" else caches[alias]) == answers
+        assert "a" not in caches[alias]
+        assert caches[alias].version == 1
+    assert caches[alias] is before
     assert done(path) == EXPECTED
     path.unlink()
-    use(cache)
+    use(caches[alias])
     assert not path.exists()
 
     async def awaitable():
-        await cache.aclear()
+        await caches[alias].aclear()
         with recorder.record():
-            return await ause(cache)
+            return await ause(caches[alias])
 
     assert asyncio.run(awaitable()) == answers
     assert done(path) == EXPECTED
+
+
+def test_two_recorders_do_not_meet(path, tmp_path):
+    """Of two caches, or one within the other: each records its own."""
+    inner = tmp_path / "inner.csv"
+    with TraceRecorder(path).record(), TraceRecorder(inner, alias="plain").record(), TraceRecorder(inner).record():
+        cache.get("k")
+        caches["plain"].get("r")
+    assert done(path) == ["miss k"]
+    assert sorted(done(inner)) == ["miss k", "miss r"]
+
+
+def test_awaitable_methods_that_are_plain_functions_are_recorded(path, monkeypatch):
+    kind = type(caches["plain"])
+    awaitable = kind.aget
+
+    def aget(self, *args):
+        return awaitable(self, *args)
+
+    monkeypatch.setattr(kind, "aget", aget)
+    with TraceRecorder(path, alias="plain").record():
+        assert asyncio.run(caches["plain"].aget("k", 5)) == 5
+    assert done(path) == ["miss k"]
+
+
+def test_a_mistake_in_a_call_is_the_backends_own(path):
+    with TraceRecorder(path).record(), pytest.raises(TypeError):
+        cache.get()
+
+
+def test_settings_that_change_meanwhile_stay_changed(path):
+    with override_settings():
+        with TraceRecorder(path).record(), override_settings(CACHES={"default": LOCMEM}):
+            assert type(caches["default"]).__name__ == "LocMemCache"
+        assert type(caches["default"]).__name__ == "TieredCache"
+
+
+def test_the_remote_of_a_tier_is_refused(path):
+    """The tier would not know it any more."""
+    with pytest.raises(ImproperlyConfigured, match=r"alias is 'remote', the remote of a TieredCache\. Record 'default'\."):
+        TraceRecorder(path, alias="remote")
+
+
+def test_a_time_limit_that_strikes_while_a_value_is_measured_is_raised(path):
+    class Slow:
+        def __reduce__(self):
+            raise TimeoutError
+
+    with TraceRecorder(path, alias="lru").record(), pytest.raises(TimeoutError):
+        caches["lru"].set("k", Slow())
 
 
 def test_threads_and_tasks_are_recorded_with_their_context(path):
@@ -119,23 +173,21 @@ def test_threads_and_tasks_are_recorded_with_their_context(path):
 
     async def page():
         with TraceRecorder(path).record():
-            await asyncio.gather(tieredcache.cache.aget("task"), sync_to_async(tieredcache.cache.get)("thread"))
-            await asyncio.to_thread(threading.Thread(target=tieredcache.cache.get, args=["other"]).run)
-            other = threading.Thread(target=tieredcache.cache.get, args=["other"])
+            await asyncio.gather(cache.aget("task"), sync_to_async(cache.get)("thread"))
+            other = threading.Thread(target=lambda: cache.get("other"))
             other.start()
             other.join()
 
     asyncio.run(page())
-    assert sorted(done(path)) == ["miss other", "miss task", "miss thread"]
+    assert sorted(done(path)) == ["miss task", "miss thread"]
 
 
 def test_sizes_are_recorded_and_values_are_not(path):
     """Of what is read as well; where there is no pickle, none."""
-    with override_settings(CACHES={"default": {"BACKEND": "tieredcache.backends.LRUCache"}}), TraceRecorder(path).record():
-        cache = caches["default"]
-        cache.set("text", "s3cret" * 100)
-        cache.get("text")
-        cache.set("lambda", lambda: None)
+    with TraceRecorder(path, alias="lru").record():
+        caches["lru"].set("text", "s3cret" * 100)
+        caches["lru"].get("text")
+        caches["lru"].set("lambda", lambda: None)
     sizes = [row[3] for row in rows(path)]
     assert 600 < int(sizes[0]) < 640
     assert sizes[1:] == [sizes[0], ""]
@@ -182,12 +234,12 @@ def test_a_full_disk_ends_it_with_one_line(full, path, caplog, monkeypatch):
     assert path.stat().st_size == 101
 
 
-def test_an_answer_that_cannot_be_recorded_reaches_the_caller(path, monkeypatch):
+def test_an_answer_that_is_none_reaches_the_caller(path, monkeypatch):
     """Some backends ignore an outage, and answer None for many keys."""
-    monkeypatch.setattr(type(caches["remote"]), "get_many", lambda *_: None, raising=False)
-    with TraceRecorder(path, alias="remote").record():
-        assert caches["remote"].get_many(["k"]) is None
-    assert not path.exists()
+    monkeypatch.setattr(type(caches["plain"]), "get_many", lambda *_: None, raising=False)
+    with TraceRecorder(path, alias="plain").record():
+        assert caches["plain"].get_many(["k"]) is None
+    assert done(path) == ["miss k"]
 
 
 # --- the middleware ---

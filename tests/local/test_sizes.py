@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 
 import pytest
+from django.utils.datastructures import MultiValueDict
 
 from tests.support.bounded import Run
 from tests.support.copies import is_served
@@ -123,6 +124,17 @@ def test_an_lru_cache_does_not_store_what_is_too_large(make_lru):
     assert cache.stats().bytes == 0
 
 
+def test_a_computed_value_that_is_too_large_leaves_what_was_set_meanwhile(make_lru):
+    cache = make_lru(OPTIONS={"MAX_BYTES": 16_000})
+
+    def compute():
+        Run(cache.set, "key", "new").result()
+        return "x" * 20_000
+
+    assert cache.get_or_set("key", compute) == "new"
+    assert cache.get("key") == "new"
+
+
 def test_a_value_that_takes_the_place_of_another_is_weighed_anew(make_lru):
     """By ``set``, ``incr`` and a computation; and what is least recently used makes way."""
     cache = make_lru(OPTIONS={"MAX_BYTES": 16_000})
@@ -175,9 +187,10 @@ def test_the_bytes_are_right_again_after_a_change_that_was_cut_in_two(make_lru, 
     assert len(store.index) == 3
 
 
-def test_a_value_that_another_thread_changes_can_be_weighed():
+@pytest.mark.parametrize("kind", [dict, MultiValueDict])
+def test_a_value_that_another_thread_changes_can_be_weighed(kind):
     """An ``LRUCache`` keeps values by reference, so a dict may get keys while its size is estimated."""
-    value, done = {f"key {number}": number for number in range(50)}, threading.Event()
+    value, done = kind({f"key {number}": [number] for number in range(50)}), threading.Event()
 
     def change():
         while not done.is_set():

@@ -96,8 +96,9 @@ class LRUCache(StoreKeys):
         removed: list[Any] = []
         kept = self._packed(value)
         if (size := self._store.weigh(own.key, kept)) < 0:
-            self._refuse(key, version)
-            return value
+            if not own.forgotten:
+                self._refuse(key, version)
+            return self.get(key, value, version)
         with self._store.lock:  # for which a delete waits
             if own.old is not MISSING and not own.forgotten and (old := self._store.index.get(own.key)) is not None:
                 # In place: no reader finds the key missing. What it had is let go with the frame.

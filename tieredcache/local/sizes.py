@@ -35,9 +35,10 @@ def size_of(value: Any, most: int) -> int:
                 continue
             seen.add(id(item))
         total += sys.getsizeof(item)
-        if isinstance(item, dict):
+        if issubclass(kind, dict):
             # Copied in one step each: another thread may change it.
-            pending += [*item.values(), *(key for key in [*item] if not (type(key) is str and key.isidentifier()))]
+            keys, values = [*dict.keys(item)], [*dict.values(item)]
+            pending += [*values, *(key for key in keys if not (type(key) is str and key.isidentifier()))]
         elif isinstance(item, (list, tuple, set, frozenset)):
             pending += item
         elif kind not in _WHOLE:

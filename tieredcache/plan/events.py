@@ -24,6 +24,7 @@ WRITES: Final = frozenset({"set", "delete", "incr"})
 """After these, a copy that was read before is stale."""
 MOST_PARTS: Final = 12
 """Longer prefixes that one is reported as."""
+MOST_KNOWN: Final = 100_000  # hashes that are remembered: a process that records does so for long
 BUILT_IN: Final = tuple(sorted({row.prefix for row in EXCLUDED}, key=len, reverse=True))
 # A key may be any bytes: what is no UTF-8 comes out of the file as it went in.
 _TEXT: Final = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -105,13 +106,16 @@ def hasher(salt: bytes = b"") -> Callable[[str], str]:
 
     Each part of it by itself, so that keys with a common prefix still have one; prefixes that packages have are left.
     """
-    salt, known = salt or secrets.token_bytes(16), {}
+    salt = salt or secrets.token_bytes(16)
+    known: dict[str, str] = {}
 
     def part(found: re.Match[str]) -> str:
         return hashlib.blake2b(found[0].encode(errors="surrogateescape"), key=salt, digest_size=6).hexdigest()
 
     def hashed(key: str) -> str:
         if key not in known:
+            if len(known) >= MOST_KNOWN:
+                known.clear()
             prefix = next((prefix for prefix in BUILT_IN if key.startswith(prefix)), "")
             known[key] = prefix + re.sub(r"[^:./|\[]+", part, key[len(prefix) :])
         return known[key]

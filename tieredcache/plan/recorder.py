@@ -1,38 +1,38 @@
 """Records a trace inside an application: what its requests do to one cache, in the form that ``--trace`` reads.
 
-The backends that a recorded request uses get methods that note each call where the context has a recorder. They stay there:
-another thread may be using them. What ``BaseCache`` implements, such as ``get_or_set``, is not replaced: what it calls is
-recorded. What a recorded method calls is not.
+While a request is recorded, Django's handler has another backend for its context, which notes each call and leaves it to
+the real one. Nothing of the real one changes, so other requests are not touched, and nothing is left afterwards.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import pickle
 import socket
+from collections import deque
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
-from functools import partial
+from functools import wraps
 from inspect import signature
 from pathlib import Path
 from random import random
 from time import time as wall_clock
-from types import MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.core.cache import caches as django_caches
+from django.core.cache import InvalidCacheBackendError, caches
 from django.core.cache.backends.base import BaseCache
-from django.core.exceptions import MiddlewareNotUsed
+from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
 from django.utils.crypto import salted_hmac
 from django.utils.decorators import sync_and_async_middleware
 
-from tieredcache import cache as shared_default
-from tieredcache import caches as shared_caches
+from tieredcache.backends import TieredCache
+from tieredcache.checks.caches import backend_of
 from tieredcache.config import Mistake, Number
+from tieredcache.local import time_limits
 from tieredcache.plan.events import Event, error_name, hasher, write_rows
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
 TOGETHER: Final = 1_000  # events that are written before their request has ended
 OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete", "touch": "touch", "incr": "incr"} | {
     "decr": "incr",
+    "get_or_set": "get",
     **{f"{name}_many": name for name in ("get", "set", "delete")},
 }
 """By method, whose awaitable twin has an "a" before its name."""
+_PARAMETERS: Final = {name: tuple(signature(getattr(BaseCache, name)).parameters)[1:] for name in OPERATIONS}
 _ABSENT: Final = object()
 _HOST: Final = socket.gethostname()
-_current: ContextVar[TraceRecorder | None] = ContextVar("tieredcache recorder", default=None)
 
 logger: logging.Logger = logging.getLogger("tieredcache")
 
@@ -57,130 +58,153 @@ class TraceRecorder:
     """Appends what is done to the cache of ``alias`` to the CSV file at ``path``, which several processes may share.
 
     ``hash_keys``: put hashes in place of the keys. Where the file cannot be written, or has 50 MB, it logs that and stops.
+    Raises ``ImproperlyConfigured`` for the alias of a tier's remote, which the tier would not know any more.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, alias: str = "default", hash_keys: bool = False) -> None:
         self._path, self._alias, self._stopped, self._latest = Path(path), alias, False, 0.0
+        for tiered, config in caches.settings.items():
+            if config.get("LOCATION") == alias and issubclass(backend_of(tiered), TieredCache):
+                raise Mistake("alias", f"is {alias!r}, the remote of a TieredCache", f"Record {tiered!r}.")
         # The same salt in all processes: they must hash a key alike.
         salt = salted_hmac("tieredcache.plan", "", algorithm="sha256").digest() if hash_keys else b""
         self._named: Callable[[str], str] = hasher(salt) if hash_keys else str
-        self._events: list[Event] = []
 
     @contextmanager
     def record(self) -> Iterator[None]:
-        """Record what this thread or task does within the block, with the threads and tasks that have its context."""
-        if self._stopped or _current.get():
+        """Record what this thread or task does within the block through Django's ``cache`` or ``caches[alias]``.
+
+        So do its tasks, and the threads that asgiref starts for them.
+        """
+        backend: Any = None
+        if not self._stopped:
+            with suppress(InvalidCacheBackendError, ImproperlyConfigured):  # it fails whoever uses it, and no other request
+                backend = caches[self._alias]
+        if backend is None:
             yield
             return
-        for backend in {django_caches[self._alias], shared_caches[self._alias]}:
-            if "_recorded" not in vars(backend):
-                _replace_methods(backend)
-        with _set(self):
-            try:
-                yield
-            finally:
-                self._write()
+        events: deque[Event] = deque()
+        caches[self._alias] = recorded = cast("Any", _Recorded(backend, self, events))
+        try:
+            yield
+        finally:
+            with suppress(InvalidCacheBackendError):  # CACHES may be another by now
+                if caches[self._alias] is recorded:
+                    caches[self._alias] = backend
+            self.write(events)
 
-    def time(self) -> float:
-        """The time, and none twice: keys that are read at one time count as one ``get_many``."""
-        self._latest = max(wall_clock(), self._latest + 1e-6)
-        return self._latest
-
-    def note(self, time: float, name: str, given: dict[str, Any], answer: Any) -> None:
-        """Note a call of the method ``name`` that has returned, with the sizes of values, not the values."""
-        what, process = next(iter(given.values())), f"{_HOST} {os.getpid()}"
-        if name == "get_many":
-            pairs = [(key, answer.get(key, _ABSENT)) for key in what]
-        elif name == "set_many":
-            pairs = list(what.items())
-        elif not answer and (name == "add" or given.get("nx")):
-            pairs = []  # it was refused
-        else:
-            value = answer if name == "get" else given.get("value", _ABSENT)
-            pairs = [(key, value) for key in (what if name == "delete_many" else [what])]
-        for key, value in pairs:
-            size, operation = None, OPERATIONS[name]
-            if value is _ABSENT:
-                operation = "miss" if operation == "get" else operation
-            else:
-                with suppress(Exception):  # what a cache keeps by reference may have no pickle
+    def note(self, events: deque[Event], found: list[tuple[str, Any, Any]]) -> None:
+        """Add operations on keys that were done at one time, each with its value: the size of this is noted."""
+        # No time twice: keys that are read at one time count as one get_many.
+        time = self._latest = max(wall_clock(), self._latest + 1e-6)
+        for operation, key, value in found:
+            text, size = str(key).encode(errors="backslashreplace").decode(), None
+            if value is not _ABSENT:
+                try:
                     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-            self._events.append(Event(time, process, operation, self._named(str(key)), size))
-        if len(self._events) >= TOGETHER:
-            self._write()
+                except Exception as error:
+                    if isinstance(error, (TimeoutError, *time_limits())):
+                        raise
+            events.append(Event(time, _process(), operation, self._named(text), size))
+        if len(events) >= TOGETHER:
+            self.write(events)
 
-    def _write(self) -> None:
-        events, self._events = self._events, []
-        if not events or self._stopped:
+    def write(self, events: deque[Event]) -> None:
+        """Move these to the file."""
+        moved: list[Event] = []
+        with suppress(IndexError):  # another thread may add some meanwhile
+            while True:
+                moved.append(events.popleft())
+        moved = [event for event in moved if event.process == _process()]  # a child has those of its parent, too
+        if not moved or self._stopped:
             return
         try:
             with self._path.open("ab", buffering=0) as file:
                 size, text = file.tell(), io.StringIO(newline="")
                 if size > MOST_BYTES:
                     raise OSError(0, f"it has {size / 1e6:.0f} MB")  # noqa: TRY301 - the same as a full disk
-                write_rows(text, events, head=not size)
+                write_rows(text, moved, head=not size)
+                data = text.getvalue().encode()
                 # In one call, so that the lines of no other process come between.
-                file.write(text.getvalue().encode(errors="surrogateescape"))
-        except Exception as error:  # noqa: BLE001 - a trace must not make a request fail
+                if file.write(data) < len(data):
+                    file.truncate(size)  # a line that is cut off would spoil the file
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as above
+        except OSError as error:
             self._stopped = True
             logger.warning("This process records no more into %s: %s", self._path, error_name(error))
 
 
-@contextmanager
-def _set(recorder: TraceRecorder | None) -> Iterator[None]:
-    token = _current.set(recorder)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def _process() -> str:
+    return f"{_HOST} {os.getpid()}"
 
 
-def _replace_methods(backend: BaseCache) -> None:
-    for name in OPERATIONS:
-        for each in (name, f"a{name}"):
-            inherited = getattr(BaseCache, each)
-            if getattr(type(backend), each, inherited) is not inherited:
-                # A method, no mere function: Django compares the functions of methods.
-                setattr(backend, each, MethodType(_noting(name, inherited, getattr(backend, each)), backend))
-    vars(backend)["_recorded"] = True
-    shared_default.unbind()  # it may have the methods that were replaced
+class _Recorded:
+    """A backend that notes what is done with its keys; all else is the real one's."""
 
+    def __init__(self, backend: BaseCache, recorder: TraceRecorder, events: deque[Event]) -> None:
+        self._backend, self._recorder, self._events = backend, recorder, events
 
-def _noting(name: str, inherited: Any, method: Callable[..., Any]) -> Callable[..., Any]:
-    """``method``, with a note of each call where the context has a recorder."""
-    names = tuple(signature(inherited).parameters)[1:]
+    def __contains__(self, key: Any) -> bool:
+        return key in self._backend
 
-    def call(backend: BaseCache, *args: Any, **kwargs: Any) -> Any:
-        recorder = _current.get()
-        if recorder is None:
-            return method(*args, **kwargs)
-        given = dict(zip(names, args, strict=False)) | kwargs
-        given, default, time = {names[0]: given[names[0]]} | given, given.get("default"), recorder.time()
-        if name == "get":
-            given["default"] = _ABSENT  # tells a miss
-        elif "keys" in given:
-            given["keys"] = list(given["keys"])  # it may be an iterator
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._backend, name)
+        plain = name if name in OPERATIONS else name.removeprefix("a")
+        return self._noting(plain, method, awaitable=name != plain) if plain in OPERATIONS else method
 
-        def noted(answer: Any) -> Any:
-            with suppress(Exception):  # what a backend answers in an outage may be nothing that is known
-                if given.get("version") in {None, backend.version}:  # another version is another cache
-                    recorder.note(time, name, given, answer)
-            return default if answer is _ABSENT else answer
+    def _noting(self, name: str, method: Callable[..., Any], *, awaitable: bool) -> Callable[..., Any]:
+        parameters = _PARAMETERS[name]
 
-        async def awaited(coroutine: Any) -> Any:
-            with _set(None):
-                answer = await coroutine
-            return noted(answer)
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = dict(zip(parameters, args, strict=False)) | kwargs
+            if parameters[0] not in given:
+                return method(*args, **kwargs)  # which raises, or names it otherwise
+            default, made = given.get("default"), list[bool]()
 
-        args = (*(given[each] for each in names[: len(args)]), *args[len(names) :])
-        made = partial(method, *args, **{each: given[each] for each in given if each not in names[: len(args)]})
-        if iscoroutinefunction(method):
-            return awaited(made())
-        with _set(None):
-            answer = made()
-        return noted(answer)
+            def make() -> Any:
+                made.append(True)
+                return default() if callable(default) else default
 
-    return call
+            if name in {"get", "get_or_set"}:
+                given["default"] = _ABSENT if name == "get" else make  # each tells a miss
+            elif "keys" in given:
+                given["keys"] = list(given["keys"])  # it may be an iterator
+
+            def noted(answer: Any) -> Any:
+                if given.get("version") in {None, self._backend.version}:  # another version is another cache
+                    self._note(name, given, answer, missed=bool(made))
+                return default if answer is _ABSENT else answer
+
+            async def awaited(coroutine: Any) -> Any:
+                return noted(await coroutine)
+
+            positional = parameters[: len(args)]
+            rest = {each: given[each] for each in given if each not in positional}
+            answer = method(*(given[each] for each in positional), *args[len(parameters) :], **rest)
+            return awaited(answer) if awaitable else noted(answer)
+
+        return call
+
+    def _note(self, name: str, given: dict[str, Any], answer: Any, *, missed: bool) -> None:
+        what = given[_PARAMETERS[name][0]]
+        if name == "get_or_set":  # as Django's own does
+            for each in [("miss", what, _ABSENT), ("set", what, answer)] * missed:
+                self._recorder.note(self._events, [each])
+            found = [("get", what, answer)]
+        elif name == "get":
+            found = [("miss" if answer is _ABSENT else "get", what, answer)]
+        elif name == "get_many":
+            answers = answer or {}  # some backends ignore an outage, and answer None
+            found = [("get" if key in answers else "miss", key, answers.get(key, _ABSENT)) for key in what]
+        elif name == "set_many":
+            found = [("set", key, value) for key, value in what.items()]
+        elif not answer and (name == "add" or given.get("nx")):
+            return  # it was refused
+        else:
+            keys = what if name == "delete_many" else [what]
+            found = [(OPERATIONS[name], key, given.get("value", _ABSENT)) for key in keys]
+        self._recorder.note(self._events, found)
 
 
 def _setting(name: str, default: Any, kind: Any, remedy: str) -> Any:

@@ -178,6 +178,8 @@ class _Process:
                     tier.keep(tier.begin(other, None, other), value, None, trip.proved)
             outcome.trips += 1
             outcome.commands += 2 if asked == 1 else asked + 1 + (asked >= SCRIPT)
+        if prefetch and found is MISSING:
+            prefetch.missing(key)
         tier.keep(read, found, None)
         if prefetch and key in tier.index and self.trace.sizes.get(key, 0) <= _prefetch.LARGEST_VALUE:
             prefetch.note(key, key, tier.index[key], now)

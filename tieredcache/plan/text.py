@@ -49,7 +49,7 @@ def notes(report: dict[str, Any]) -> list[str]:
     if any(row["writes"] and row["hit_ratio"] for row in report["prefixes"]):
         found.append("Some of these keys are written: ReadYourWritesMiddleware shows visitors at once what they have saved.")
     if tiered:
-        found.append(f"CACHES[{tiered!r}] is a TieredCache: its local hits never reach the server, and are missing here.")
+        found.append(f"CACHES[{tiered!r}] is a TieredCache: MONITOR does not show its local hits.")
     if report["others"]:
         found.append(f"{report['others']:,} commands on keys of another prefix or version were left out.")
     found.append(f"A process would take {_memory(report, report['recommended'])}.")

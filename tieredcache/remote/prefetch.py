@@ -133,6 +133,7 @@ class Prefetch:
             self._busy = True
             burst, known, size = current_burst(now), self.known.get(local_key), size_of(entry.value)
             if known is not None and known.bursts[-1] is burst:
+                known.missing = None
                 return
             # In this order, which forgets all of it with the burst, wherever a time limit strikes.
             self._bursts[burst] = self._bursts.get(burst, 0) + 1
