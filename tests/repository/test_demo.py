@@ -46,7 +46,7 @@ def test_the_demo_prints_its_table():
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     rows = {
-        name: re.search(rf"^{name}\s+(\d+)\s+([\d.]+) ms\s+([\d.]+) ms\s+([\d.]+)\s+(.+)$", output, re.MULTILINE)
+        name: re.search(rf"^{name}\s+([\d.]+)\s+([\d.]+) ms\s+([\d.]+) ms\s+([\d.]+)\s+(.+)$", output, re.MULTILINE)
         for name in ("database only", "remote cache only", "tiered, PREFETCH 0", "tiered")
     }
     assert all(rows.values()), output
