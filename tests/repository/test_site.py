@@ -19,7 +19,7 @@ from tieredcache.backends.local import Local
 from tieredcache.freshness import Demand
 from tieredcache.lookups import LookupTable
 from tieredcache.middleware import ReadYourWritesMiddleware
-from tieredcache.plan import trace_middleware
+from tieredcache.plan import TraceRecorder, trace_middleware
 
 pytestmark = [pytest.mark.slow, pytest.mark.source]
 
@@ -33,6 +33,7 @@ PUBLIC = [
     Local,
     LookupTable,
     ReadYourWritesMiddleware,
+    TraceRecorder,
     trace_middleware,
 ]
 # Attributes without an underscore that are not for users.
@@ -46,6 +47,8 @@ OURS = {
         "local_key",
         "local_timeout",
         "mark",
+        "note",
+        "write",
         "refresh_early",
     ),  # what lookup tables are made on
     "sync_capable",  # read by Django
@@ -133,6 +136,8 @@ def interface():
     """Each public name, and each attribute that one of our classes gives it."""
     for kind in PUBLIC:
         yield kind, None
+        if not isinstance(kind, type):
+            continue  # a function
         for name, attribute in inspect.getmembers_static(kind):
             owner = next(base for base in kind.__mro__ if name in vars(base))
             if owner is Demand:  # what fresh() has of it is the cache's to use
@@ -157,7 +162,7 @@ def test_docstrings_say_units_and_errors():
         name, found = attribute or (kind.__name__, kind)
         if kind is tieredcache.Stats and attribute and not isinstance(found, property):
             continue  # a field: its text stands below it
-        text = inspect.getdoc(found if isinstance(found, (property, type)) else getattr(kind, name))
+        text = inspect.getdoc(getattr(kind, name) if attribute and not isinstance(found, property) else found)
         assert text, f"{kind.__name__}.{name}"
         twin = re.match(r"As ``(\w+)``", text)
         if twin:
