@@ -1,10 +1,12 @@
 """A trace that an application records itself: what is in it, and that it does no harm."""
 
 import asyncio
+import copy
 import csv
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -142,8 +144,46 @@ def test_awaitable_methods_that_are_plain_functions_are_recorded(path, monkeypat
 
 
 def test_a_mistake_in_a_call_is_the_backends_own(path):
-    with TraceRecorder(path).record(), pytest.raises(TypeError):
-        cache.get()
+    with TraceRecorder(path).record():
+        for call in (cache.get, lambda: cache.get_or_set("k"), lambda: cache.get("k", 1, default=2)):
+            with pytest.raises(TypeError):
+                call()
+
+
+def test_a_constant_is_no_callable(path):
+    """Which a value that is there may be computed anew with, before it expires."""
+    with TraceRecorder(path, alias="lru").record():
+        seen = []
+        with mock.patch.object(
+            type(caches["lru"]._backend), "get_or_set", lambda *args, **_: seen.append(args[2]), create=True
+        ):
+            caches["lru"].get_or_set("k", 0)
+    assert seen == [0]
+
+
+def test_what_is_assigned_within_reaches_the_backend(path):
+    real = caches["plain"]
+    with TraceRecorder(path, alias="plain").record():
+        caches["plain"].key_prefix = "tenant"
+        caches["plain"].set("k", 1)
+        with mock.patch.object(caches["plain"], "get", return_value=7):
+            assert caches["plain"].get("k") == 7
+        assert copy.copy(caches["plain"]).get("k") == 1
+    assert (real.key_prefix, real.get("k"), "get" in vars(real)) == ("tenant", 1, False)
+
+
+def test_nothing_is_recorded_when_the_block_has_ended(path):
+    """A task that was started in it may go on."""
+    with TraceRecorder(path).record():
+        held, method = caches["default"], caches["default"].get
+    assert (held.get("k", 3), method("k", 3)) == (3, 3)
+    assert not path.exists()
+
+
+def test_the_file_is_nobody_elses(path):
+    with TraceRecorder(path).record():
+        cache.get("django.contrib.sessions.cache:abc")
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_settings_that_change_meanwhile_stay_changed(path):

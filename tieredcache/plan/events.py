@@ -113,12 +113,13 @@ def hasher(salt: bytes = b"") -> Callable[[str], str]:
         return hashlib.blake2b(found[0].encode(errors="surrogateescape"), key=salt, digest_size=6).hexdigest()
 
     def hashed(key: str) -> str:
-        if key not in known:
+        found = known.get(key)
+        if found is None:
             if len(known) >= MOST_KNOWN:
                 known.clear()
             prefix = next((prefix for prefix in BUILT_IN if key.startswith(prefix)), "")
-            known[key] = prefix + re.sub(r"[^:./|\[]+", part, key[len(prefix) :])
-        return known[key]
+            known[key] = found = prefix + re.sub(r"[^:./|\[]+", part, key[len(prefix) :])
+        return found
 
     return hashed
 

@@ -21,11 +21,11 @@ from random import random
 from time import time as wall_clock
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import caches
 from django.core.cache.backends.base import BaseCache
-from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
+from django.core.exceptions import MiddlewareNotUsed
 from django.utils.crypto import salted_hmac
 from django.utils.decorators import sync_and_async_middleware
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "TIEREDCACHE_TRACE_"
 MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
+LONGEST: Final = 10_000  # letters of a key
 TOGETHER: Final = 1_000  # events that are written before their request has ended
 OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete", "touch": "touch", "incr": "incr"} | {
     "decr": "incr",
@@ -77,9 +78,8 @@ class TraceRecorder:
         So do its tasks, and the threads that asgiref starts for them.
         """
         backend: Any = None
-        if not self._stopped:
-            with suppress(InvalidCacheBackendError, ImproperlyConfigured):  # it fails whoever uses it, and no other request
-                backend = caches[self._alias]
+        with _harmless():  # one that cannot be made fails whoever uses it, and no other request
+            backend = None if self._stopped else caches[self._alias]
         if backend is None:
             yield
             return
@@ -88,7 +88,8 @@ class TraceRecorder:
         try:
             yield
         finally:
-            with suppress(InvalidCacheBackendError):  # CACHES may be another by now
+            vars(recorded)["_recorder"] = None  # a task may go on with it
+            with _harmless():  # CACHES may be another by now
                 if caches[self._alias] is recorded:
                     caches[self._alias] = backend
             self.write(events)
@@ -96,15 +97,12 @@ class TraceRecorder:
     def note(self, events: deque[Event], found: list[tuple[str, Any, Any]]) -> None:
         """Add operations on keys that were done at one time, each with its value: the size of this is noted."""
         # No time twice: keys that are read at one time count as one get_many.
-        time = self._latest = max(wall_clock(), self._latest + 1e-6)
+        time = self._latest = max(wall_clock(), self._latest + 2e-6)  # the file has microseconds
         for operation, key, value in found:
-            text, size = str(key).encode(errors="backslashreplace").decode(), None
+            text, size = str(key).encode(errors="backslashreplace").decode()[:LONGEST], None
             if value is not _ABSENT:
-                try:
+                with _harmless():  # what a cache keeps by reference may have no pickle
                     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-                except Exception as error:
-                    if isinstance(error, (TimeoutError, *time_limits())):
-                        raise
             events.append(Event(time, _process(), operation, self._named(text), size))
         if len(events) >= TOGETHER:
             self.write(events)
@@ -119,7 +117,7 @@ class TraceRecorder:
         if not moved or self._stopped:
             return
         try:
-            with self._path.open("ab", buffering=0) as file:
+            with open(self._path, "ab", buffering=0, opener=_private) as file:
                 size, text = file.tell(), io.StringIO(newline="")
                 if size > MOST_BYTES:
                     raise OSError(0, f"it has {size / 1e6:.0f} MB")  # noqa: TRY301 - the same as a full disk
@@ -129,7 +127,9 @@ class TraceRecorder:
                 if file.write(data) < len(data):
                     file.truncate(size)  # a line that is cut off would spoil the file
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as above
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if isinstance(error, time_limits()) or (isinstance(error, TimeoutError) and error.errno is None):
+                raise
             self._stopped = True
             logger.warning("This process records no more into %s: %s", self._path, error_name(error))
 
@@ -138,19 +138,44 @@ def _process() -> str:
     return f"{_HOST} {os.getpid()}"
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # keys may be as good as a password: those of sessions
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """Ignore an error, which is none of the request's; but raise a time limit of its caller."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (TimeoutError, *time_limits())):
+            raise
+
+
 class _Recorded:
     """A backend that notes what is done with its keys; all else is the real one's."""
 
     def __init__(self, backend: BaseCache, recorder: TraceRecorder, events: deque[Event]) -> None:
-        self._backend, self._recorder, self._events = backend, recorder, events
+        vars(self).update(_backend=backend, _recorder=recorder, _events=events)
 
     def __contains__(self, key: Any) -> bool:
         return key in self._backend
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._backend, name, value)  # a prefix, say
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._backend, name)
+
     def __getattr__(self, name: str) -> Any:
+        if name == "_backend" or name.startswith("__"):  # of a copy that is being made
+            raise AttributeError(name)
         method = getattr(self._backend, name)
         plain = name if name in OPERATIONS else name.removeprefix("a")
-        return self._noting(plain, method, awaitable=name != plain) if plain in OPERATIONS else method
+        if plain not in OPERATIONS or self._recorder is None:
+            return method
+        call = self._noting(plain, method, awaitable=name != plain)
+        return markcoroutinefunction(call) if iscoroutinefunction(method) else call
 
     def _noting(self, name: str, method: Callable[..., Any], *, awaitable: bool) -> Callable[..., Any]:
         parameters = _PARAMETERS[name]
@@ -158,22 +183,24 @@ class _Recorded:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             given = dict(zip(parameters, args, strict=False)) | kwargs
-            if parameters[0] not in given:
-                return method(*args, **kwargs)  # which raises, or names it otherwise
-            default, made = given.get("default"), list[bool]()
+            if not _is_usual(name, args, kwargs):
+                return method(*args, **kwargs)
+            default: Any = given.get("default")
+            made: list[bool] = []
 
             def make() -> Any:
                 made.append(True)
-                return default() if callable(default) else default
+                return default()
 
-            if name in {"get", "get_or_set"}:
-                given["default"] = _ABSENT if name == "get" else make  # each tells a miss
+            if name == "get" or (name == "get_or_set" and callable(default)):  # of a constant, a miss is not known
+                given["default"] = _ABSENT if name == "get" else make
             elif "keys" in given:
                 given["keys"] = list(given["keys"])  # it may be an iterator
 
             def noted(answer: Any) -> Any:
-                if given.get("version") in {None, self._backend.version}:  # another version is another cache
-                    self._note(name, given, answer, missed=bool(made))
+                with _harmless():
+                    if given.get("version") in (None, self._backend.version):  # another version is another cache
+                        self._note(name, given, answer, missed=bool(made))
                 return default if answer is _ABSENT else answer
 
             async def awaited(coroutine: Any) -> Any:
@@ -190,7 +217,7 @@ class _Recorded:
         what = given[_PARAMETERS[name][0]]
         if name == "get_or_set":  # as Django's own does
             for each in [("miss", what, _ABSENT), ("set", what, answer)] * missed:
-                self._recorder.note(self._events, [each])
+                self._noted([each])
             found = [("get", what, answer)]
         elif name == "get":
             found = [("miss" if answer is _ABSENT else "get", what, answer)]
@@ -204,7 +231,19 @@ class _Recorded:
         else:
             keys = what if name == "delete_many" else [what]
             found = [(OPERATIONS[name], key, given.get("value", _ABSENT)) for key in keys]
-        self._recorder.note(self._events, found)
+        self._noted(found)
+
+    def _noted(self, found: list[tuple[str, Any, Any]]) -> None:
+        if (recorder := self._recorder) is not None:
+            recorder.note(self._events, found)
+
+
+def _is_usual(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is one of Django's interface: another one is a mistake, or does something of the backend's own."""
+    parameters = _PARAMETERS[name]
+    placed, needed = {*parameters[: len(args)]}, {parameters[0], *(["default"] if name == "get_or_set" else [])}
+    own = name == "get" and (len(args) > len(parameters) or kwargs.keys() - {*parameters})
+    return not own and not placed & kwargs.keys() and needed <= placed | kwargs.keys()
 
 
 def _setting(name: str, default: Any, kind: Any, remedy: str) -> Any:
