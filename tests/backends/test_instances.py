@@ -26,7 +26,7 @@ def test_making_instances_leaves_nothing_behind(make_cache):
     """Ten thousand, used once each: no store, no memory, and all see one local tier."""
     from tieredcache.config import registry
 
-    cache = make_cache("django-redis", LOCAL_TIMEOUT=60, LOCAL_TIMEOUTS={"a": 1}, MAX_ENTRIES=50)
+    cache = make_cache("django-redis", LOCAL_TIMEOUT=3600, LOCAL_TIMEOUTS={"a": 1}, MAX_ENTRIES=50)
     cache.set("key", "value")
     cache.get("key")
     tiers = len(registry._tiers)
@@ -38,16 +38,16 @@ def test_making_instances_leaves_nothing_behind(make_cache):
             assert made._tier is cache._tier
 
     make(100)
-    gc.collect()
     tracemalloc.start()
     make(100)
-    gc.collect()
-    before, _ = tracemalloc.get_traced_memory()
-    make(10_000)
-    gc.collect()
-    after, _ = tracemalloc.get_traced_memory()
+    taken = []
+    for count in (5000, 5000, 0):
+        gc.collect()
+        taken.append(tracemalloc.get_traced_memory()[0])
+        make(count)
     tracemalloc.stop()
-    assert after - before < 20_000
+    # Either time: what is taken once, such as by a module that is imported late, is no leak.
+    assert min(taken[1] - taken[0], taken[2] - taken[1]) < 10_000
     assert len(registry._tiers) == tiers
     assert registry.siblings(cache._tier) == [cache._tier]
 
