@@ -1,7 +1,7 @@
 """``cache`` and ``caches``: Django's pair, without its look-up of a backend for each call.
 
 Django makes a backend for each thread and task, and looks it up for each call, which takes several times as long as a hit.
-One backend of ours may serve them all: what it keeps is the process's, and its remote is looked up by whoever reads. So of
+One backend of ours may serve them all: what it keeps is the process's, and its remote is looked up for each read. So of
 an alias of ours everybody is given the same backend here, until ``CACHES`` changes. Of all other aliases Django's handler
 is asked; and of a subclass of ours, which may keep what belongs to one thread.
 """

@@ -43,13 +43,13 @@ def work(url: str, beta: float, start: float, end: float) -> dict[str, Any]:
         def compute() -> float:
             began = time.time()
             early.append(cache.remote.get("hot") is not None)
-            time.sleep(DURATION)  # what is computed: a query of another server, say, for which a process waits
+            time.sleep(DURATION)  # stands for a slow query, which leaves the processor free
             computed.append((began, time.time()))
             return began
 
         turn = start + random.random() / RATE
         while turn < end:
-            time.sleep(max(0.0, turn - time.time()))  # the pace of the visitors, who come whether it is fast or not
+            time.sleep(max(0.0, turn - time.time()))  # visitors come at a fixed rate, however long an answer takes
             turn += 2 / RATE
             began, called = time.time(), time.perf_counter()
             early.clear()

@@ -16,11 +16,11 @@ class SlowReads(RedisCache):
     def get(self, *args: Any, **kwargs: Any) -> Any:
         """The value as it was ``SECONDS`` ago."""
         value = super().get(*args, **kwargs)
-        time.sleep(SECONDS)  # the network's share of a read, which this class stands for
+        time.sleep(SECONDS)  # stands for the network: what another process writes meanwhile must not be undone
         return value
 
     def get_many(self, *args: Any, **kwargs: Any) -> Any:
         """As ``get``."""
         values = super().get_many(*args, **kwargs)
-        time.sleep(SECONDS)  # as in get()
+        time.sleep(SECONDS)  # stands for the network, as above
         return values

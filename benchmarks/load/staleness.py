@@ -132,7 +132,7 @@ def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
         board.wrote(key, number)
         # At once, and when reads that had begun before have come back.
         for pause in (0, random.choice([0, 0.001, 0.01, checker.configuration.bound / 4])):
-            time.sleep(pause)  # the traffic itself: writes come in bursts, and after pauses around the bound
+            time.sleep(pause)  # processes share no clock that could be moved: pauses up to the bound are its test
             if kind == "tier":
                 seen = cache.get(f"key{key}")
                 board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or ttl is None)
@@ -165,7 +165,7 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
             await_reads(board, slot, 0)
         end = monotonic() + seconds
         while monotonic() < end:
-            time.sleep(max(0.5, seconds / 8))  # the traffic itself: a process lives that long before it is killed
+            time.sleep(max(0.5, seconds / 8))  # real processes run so long before one is killed
             slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
             for number, process in enumerate(processes):
                 if number == slot:
@@ -200,7 +200,7 @@ def await_reads(board: Board, slot: int, more_than: int) -> None:
     while board.counts[slot * 5] <= more_than:
         if monotonic() > deadline:
             raise RuntimeError(f"process {slot} has not read for {START} s")
-        time.sleep(0.01)  # the readers count without a lock, and are not to tell anybody: that would slow what is measured
+        time.sleep(0.01)  # polls: a signal from each reader would slow what is measured
 
 
 def main() -> int:

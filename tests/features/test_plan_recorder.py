@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import csv
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from django.core.cache import cache, caches
 from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
 from django.test import override_settings
 
+from tests.support.bounded import Run
 from tests.support.caches import LRU, TIERED, remote_settings
 from tests.support.plans import HEADER, plan, report
 from tieredcache.plan import TraceRecorder, trace_middleware
@@ -180,7 +182,18 @@ def test_nothing_is_recorded_when_the_block_has_ended(path):
     assert not path.exists()
 
 
-def test_the_file_is_nobody_elses(path):
+def test_a_pipe_that_nobody_reads_holds_up_no_request(path, caplog):
+    os.mkfifo(path)
+
+    def request():
+        with TraceRecorder(path).record():
+            return cache.get("k", 3)
+
+    assert Run(request).result(5) == 3
+    assert "This process records no more" in caplog.text
+
+
+def test_only_the_user_of_the_process_may_read_the_file(path):
     with TraceRecorder(path).record():
         cache.get("django.contrib.sessions.cache:abc")
     assert path.stat().st_mode & 0o777 == 0o600

@@ -286,7 +286,7 @@ def _check_sharers(backend: type, store: Any, options: LRUOptions) -> None:
         others = config.get("OPTIONS") if isinstance(config, Mapping) else None
         for name, parse, default in (("COPY_VALUES", _bool, False), ("MAX_BYTES", _max_bytes, None)):
             own, other, differs = getattr(options, name.lower()), None, False
-            with suppress(ImportError, KeyError, TypeError, Mistake):  # it is told when that alias is used
+            with suppress(ImportError, KeyError, TypeError, Mistake):  # raised when that alias is used
                 other = parse(others.get(name, default) if isinstance(others, Mapping) else default, name)
                 differs = other != own and store_name(*given(alias)) == store
                 differs = differs and issubclass(import_string(config["BACKEND"]), backend)

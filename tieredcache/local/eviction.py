@@ -7,7 +7,7 @@ known. Therefore:
 - A key that is filled again soon after it has left, or while it has a copy, is one that is read again: its entry gets
   ``LIVES`` lives. The keys that have left are remembered as 32 bits of their hash, ``GHOSTS`` for each entry or up to twice
   as many. (The ghost list of 2Q: Johnson and Shasha, VLDB 1994.)
-- An entry without lives goes when it reaches the tail, as under LRU. One with lives returns to the head: with one life
+- An entry without lives goes when it reaches the tail, as under LRU. One with lives returns to the head: with one
   less, or with all of them where it has been hit meanwhile. (The counters in the main queue of S3-FIFO: Yang and others,
   SOSP 2023, and of GCLOCK before it.) One past its deadline goes in any case.
 - Whether the entry at the tail has been hit shows in the order. Each is numbered when it is placed at the head. What has

@@ -51,7 +51,7 @@ class Source:
             if inspect.isawaitable(found) or (hasattr(found, "__aiter__") and not isinstance(found, QuerySet)):
                 found = async_to_sync(_collect)(found)
             return FORMAT, self.signature, *self._table(found)
-        except StopIteration as error:  # asyncio cannot pass it on: whoever waited for it would wait without an end
+        except StopIteration as error:  # asyncio cannot pass it on: a caller that waited for it would wait without an end
             raise RuntimeError(f"{self.name}: its source raised StopIteration") from error
         except Exception as error:
             error.add_note(f"While reading the source of {self.name}.")

@@ -123,7 +123,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         return f"<{self._source.name}>"
 
     def snapshot(self) -> Mapping[Hashable, Row]:
-        """The table as it is now, and as it stays for whoever holds it: one read of the cache for many lookups."""
+        """The table as it is now, and as it stays for the code that holds it: one read of the cache for many lookups."""
         return MappingProxyType(self._rows())
 
     async def asnapshot(self) -> Mapping[Hashable, Row]:
@@ -257,6 +257,6 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         if not own.forgotten:
             self._reloaded = {own.key: turn}
         elif self._reloaded.get(own.key, 0) < turn:
-            # Rows that were read earlier may have been written meanwhile: whoever looks it up next loads the table.
+            # Rows that were read earlier may have been written meanwhile: the next lookup loads the table.
             self._known.pop(own.key, None)
             cache.delete(self._cache_key)

@@ -78,7 +78,7 @@ class TraceRecorder:
         So do its tasks, and the threads that asgiref starts for them.
         """
         backend: Any = None
-        with _harmless():  # one that cannot be made fails whoever uses it, and no other request
+        with _harmless():  # one that cannot be made fails the requests that use it, and no other
             backend = None if self._stopped else caches[self._alias]
         if backend is None:
             yield
@@ -124,7 +124,7 @@ class TraceRecorder:
                 write_rows(text, moved, head=not size)
                 data = text.getvalue().encode()
                 # In one call, so that the lines of no other process come between.
-                if file.write(data) < len(data):
+                if (file.write(data) or 0) < len(data):
                     file.truncate(size)  # a line that is cut off would spoil the file
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as above
         except (OSError, ValueError) as error:
@@ -139,7 +139,8 @@ def _process() -> str:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # keys may be as good as a password: those of sessions
+    # Keys may be as good as a password: those of sessions. And a pipe that nobody reads must not hold up a request.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o600)
 
 
 @contextmanager

@@ -169,7 +169,7 @@ def cycle(scenario: scenarios.Scenario, outages: int) -> None:
 
 def wait(seconds: float) -> None:
     """Let the site run."""
-    time.sleep(seconds)  # the traffic of other processes goes on for so long, and is what is measured
+    time.sleep(seconds)  # real servers and workers run meanwhile: the time that they are given is the measurement
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ class Publisher(threading.Thread):
         while self._running:
             for key in self._keys:
                 self._write(remote, key)
-                time.sleep(INTERVAL)  # it writes at a fixed rate, however fast the machine is
+                time.sleep(INTERVAL)  # the interval of the writes, which the reads are later compared with
 
     def _write(self, remote: Any, key: str) -> None:
         number = len(self.completed[key])

@@ -267,7 +267,7 @@ def await_(condition: Any, problem: str, seconds: float = 30) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(problem)
-        time.sleep(0.05)  # many kinds of server are waited for, and what they all do is answer when they are asked again
+        time.sleep(0.05)  # a server that starts sends no event: it is asked until the deadline above
 
 
 ALL: tuple[type[Scenario], ...] = (
