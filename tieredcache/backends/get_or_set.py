@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -31,7 +32,7 @@ class GetOrSet(BaseCache):
         raise NotImplementedError
 
     def get_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, refresh_early: Any = None
     ) -> Any:
         """The value of ``key``; where there is none, ``default``, or what it returns, is added for ``timeout`` seconds.
 
@@ -39,61 +40,59 @@ class GetOrSet(BaseCache):
         what it raises. ``refresh_early``: of this key, in place of the option.
         """
         beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
-        inflight = self.inflight
-        finished = inflight.finished
+        finished = self.inflight.finished
         value = self.get(key, MISSING, version)
         if value is not MISSING and not (beta and self.early.due and callable(default) and self._is_due(key, version)):
             return value
         own = Computation(self.local_key(key, version), beta, value)
-
-        def compute() -> Any:
-            # Once more where another has finished since the read above.
-            if inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
-                return value
-            inflight.starts(own)
-            value = default()
-            self.early.took(own)
-            return self._store_own(own, key, value, timeout, version)
-
         if not callable(default):
             return self._store_own(own, key, default, timeout, version)
         try:
-            return inflight.share(own, compute)
+            # Not a closure: its cells are made at each hit as well, and would take as long as the rest of it.
+            return self.inflight.share(own, partial(self._compute, own, finished, default, key, timeout, version))
         except Exception as error:
             if self.early.failed(own, error):
                 return own.old
             raise
 
+    def _compute(self, own: Computation, finished: int, default: Any, key: Any, timeout: Any, version: Any) -> Any:
+        # Once more where another has finished since the value was not found.
+        if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
+            return value
+        self.inflight.starts(own)
+        value = default()
+        self.early.took(own)
+        return self._store_own(own, key, value, timeout, version)
+
     async def aget_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, *, refresh_early: Any = None
+        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None, refresh_early: Any = None
     ) -> Any:
         """As ``get_or_set``; what ``default`` returns may be awaitable, and is awaited."""
         beta = self.refresh_early if refresh_early is None else BETA(refresh_early, "refresh_early")
-        inflight = self.inflight
-        finished = inflight.finished
+        finished = self.inflight.finished
         value = await self.aget(key, MISSING, version)
         if value is not MISSING and not (beta and self.early.due and callable(default) and self._is_due(key, version)):
             return value
         own = Computation(self.local_key(key, version), beta, value)
-
-        async def compute() -> Any:
-            if inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
-                return value
-            inflight.starts(own)
-            value = default()
-            if inspect.isawaitable(value):
-                value = await value
-            self.early.took(own)
-            return await self._astore_own(own, key, value, timeout, version)
-
         if not callable(default):
             return await self._astore_own(own, key, default, timeout, version)
         try:
-            return await inflight.ashare(own, compute)
+            # Not a closure, as above.
+            return await self.inflight.ashare(own, partial(self._acompute, own, finished, default, key, timeout, version))
         except Exception as error:
             if self.early.failed(own, error):
                 return own.old
             raise
+
+    async def _acompute(self, own: Computation, finished: int, default: Any, key: Any, timeout: Any, version: Any) -> Any:
+        if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
+            return value
+        self.inflight.starts(own)
+        value = default()
+        if inspect.isawaitable(value):
+            value = await value
+        self.early.took(own)
+        return await self._astore_own(own, key, value, timeout, version)
 
     def _is_due(self, key: Any, version: Any) -> bool:
         """Whether this caller is to compute the value early that it has found."""
