@@ -243,6 +243,9 @@ def test_the_default_timeout_of_writes(make_cache):
     cache = make_cache("django-redis", alias={"TIMEOUT": None}, remote_alias={"TIMEOUT": 500})
     cache.set("key", 1)
     assert cache.ttl("key") is None
+    cache.default_timeout = 60  # as any Django cache's
+    cache.set("key", 1)
+    assert 59 <= cache.ttl("key") <= cache.default_timeout
 
 
 def test_excluded_prefixes_are_never_kept(make_cache):

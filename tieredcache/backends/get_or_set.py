@@ -47,15 +47,16 @@ class GetOrSet(BaseCache):
         own = Computation(self.local_key(key, version), beta, value)
         if not callable(default):
             return self._store_own(own, key, default, timeout, version)
+        # No closure: its cells are made at each hit as well, and would take as long as the rest of it.
+        compute = partial(self._compute, own, finished, default, key, timeout=timeout, version=version)
         try:
-            # Not a closure: its cells are made at each hit as well, and would take as long as the rest of it.
-            return self.inflight.share(own, partial(self._compute, own, finished, default, key, timeout, version))
+            return self.inflight.share(own, compute)
         except Exception as error:
             if self.early.failed(own, error):
                 return own.old
             raise
 
-    def _compute(self, own: Computation, finished: int, default: Any, key: Any, timeout: Any, version: Any) -> Any:
+    def _compute(self, own: Computation, finished: int, default: Any, key: Any, *, timeout: Any, version: Any) -> Any:
         # Once more where another has finished since the value was not found.
         if self.inflight.finished != finished and (value := self.get(key, MISSING, version)) is not MISSING:
             return value
@@ -76,15 +77,15 @@ class GetOrSet(BaseCache):
         own = Computation(self.local_key(key, version), beta, value)
         if not callable(default):
             return await self._astore_own(own, key, default, timeout, version)
+        compute = partial(self._acompute, own, finished, default, key, timeout=timeout, version=version)
         try:
-            # Not a closure, as above.
-            return await self.inflight.ashare(own, partial(self._acompute, own, finished, default, key, timeout, version))
+            return await self.inflight.ashare(own, compute)
         except Exception as error:
             if self.early.failed(own, error):
                 return own.old
             raise
 
-    async def _acompute(self, own: Computation, finished: int, default: Any, key: Any, timeout: Any, version: Any) -> Any:
+    async def _acompute(self, own: Computation, finished: int, default: Any, key: Any, *, timeout: Any, version: Any) -> Any:
         if self.inflight.finished != finished and (value := await self.aget(key, MISSING, version)) is not MISSING:
             return value
         self.inflight.starts(own)

@@ -45,6 +45,11 @@ class RemoteKeys(GetOrSet):
     key_prefix: Any = _of_remote("key_prefix", "KEY_PREFIX")
     version: Any = _of_remote("version", "VERSION")
     key_func: Any = _of_remote("key_func", "KEY_FUNCTION")
+    # Not an attribute that may be there or not: to look for it in vars() would make each hit on Python 3.11 2 % slower.
+    default_timeout: Any = property(
+        lambda cache: cache.remote.default_timeout if cache.own_timeout is DEFAULT_TIMEOUT else cache.own_timeout,
+        lambda cache, seconds: setattr(cache, "own_timeout", seconds),
+    )
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         # BaseCache.__init__ is not called: nearly all that it sets is the remote's, and is looked up there. Nor is the
@@ -52,8 +57,7 @@ class RemoteKeys(GetOrSet):
         self._location = location
         self._tier: Tier = tier_for(RemoteKeys, location, params)
         self._settings = caches.settings
-        if "TIMEOUT" in params:
-            self.default_timeout: float | None = params["TIMEOUT"]
+        self.own_timeout: Any = params.get("TIMEOUT", DEFAULT_TIMEOUT)
 
     @property
     def remote(self) -> BaseCache:
@@ -61,8 +65,7 @@ class RemoteKeys(GetOrSet):
         if caches.settings.get(self._location) is self._tier.remote_settings:
             return caches[self._location]
         # CACHES is overridden, and this instance still held: it goes on with the settings that it was made in.
-        if self._handler is None:
-            self._handler = CacheHandler(self._settings)
+        self._handler = self._handler or CacheHandler(self._settings)
         remote: BaseCache = self._handler[self._location]
         return remote
 
@@ -120,5 +123,5 @@ class RemoteKeys(GetOrSet):
     def _timeout(self, timeout: Any) -> dict[str, Any]:
         """The timeout to pass on; none where the remote's default applies (its cluster client's set_many takes none)."""
         if timeout is DEFAULT_TIMEOUT:
-            timeout = vars(self).get("default_timeout", DEFAULT_TIMEOUT)
+            timeout = self.own_timeout
         return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}

@@ -101,12 +101,9 @@ class RemoteWrites(RemoteKeys):
                     tier.forget(local_key)
             if changed and writes_are_noted():
                 options = tier.options
-                bounds = (
-                    [options.longest_timeout]
-                    if local_keys is None
-                    else [options.timeout_for(str(key)) for key in keys or ()]
-                )
-                bound = max(bounds, default=0)
+                bound = options.longest_timeout
+                if local_keys is not None:
+                    bound = max((options.timeout_for(str(key)) for key in keys or ()), default=0)
                 note_write(bound + options.stale_while_revalidate if bound else 0)
 
     def _ignored(self, error: BaseException, instead: Result | ValueError) -> Result:

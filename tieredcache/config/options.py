@@ -175,9 +175,7 @@ class TieredOptions:
     def timeout_for(self, key: str) -> float:
         """The local timeout of ``key``, as it was passed to the cache, in seconds; ``0``: never kept."""
         if key.startswith(self.timed_prefixes):  # one call for all of them
-            for prefix, timeout in self.local_timeouts:
-                if key.startswith(prefix):
-                    return timeout
+            return next(timeout for prefix, timeout in self.local_timeouts if key.startswith(prefix))
         return self.local_timeout
 
     def shares(self, key: str) -> bool:
