@@ -12,6 +12,7 @@ import itertools
 import random
 import sys
 import zlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.figures.draw import picture
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 KEYS, READS, ENTRIES = 100_000, 300_000, 500
 SCAN = 1_000
+SHARES = (20, 10, 4)
 BYTES = (100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000)
 
 
@@ -111,6 +113,36 @@ def by_trace(caches: Any, reads: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def of_trace(path: str) -> int:
+    """Print the hit ratios of what one process of a recorded trace has read, with room for shares of its keys."""
+    import moka_py
+
+    from tieredcache.plan.events import READS, read_trace
+
+    events = [event for event in read_trace([path]) if event.operation in READS]
+    [(process, _)] = Counter(event.process for event in events).most_common(1)
+    keys = [event.key for event in events if event.process == process]
+    sizes = {share: len(set(keys)) // share for share in SHARES}
+    lru = {"BACKEND": LRU, "TIMEOUT": None}
+    configured: dict[str, Any] = {"default": ECHO}
+    for size in sizes.values():
+        configured |= {f"lru {size}": {**lru, "LOCATION": f"lru {size}", "OPTIONS": {"MAX_ENTRIES": size}}}
+        configured |= over_echo(f"tier {size}", LOCAL_TIMEOUT=1e9, MAX_ENTRIES=size)
+    caches = set_up(configured)
+    Echo.values = dict.fromkeys(keys, 1)
+    print(f"{len(keys):,} reads of {len(set(keys)):,} keys by one process")
+    behind = False
+    for share, size in sizes.items():
+        found = {
+            "TieredCache": of_tier(caches[f"tier {size}"], keys),
+            "exact LRU": of_peer(caches[f"lru {size}"], keys),
+            "moka, TinyLFU": of_peer(moka_py.Moka(size, policy="tiny_lfu"), keys),
+        }
+        print(f"room for one key in {share}", *(f"{policy} {hits:.3f}" for policy, hits in found.items()), sep="  ")
+        behind = behind or found["TieredCache"] < max(found.values()) - 0.005
+    return int(behind)
+
+
 def by_bytes(caches: Any, reads: int) -> dict[int, dict[str, float]]:
     """The hit ratio of both backends, with room for so many bytes."""
     Echo.values = Remote()
@@ -153,7 +185,11 @@ def main() -> int:
     """Print the hit ratios and draw the picture; 1 where exact LRU or TinyLFU is better by more than 0.005."""
     parser = options(__doc__)
     parser.add_argument("--short", action="store_true", help="a tenth of the reads: not judged, not drawn; half a minute")
-    short = parser.parse_args().short
+    parser.add_argument("--trace", metavar="FILE", help="a recorded trace instead, such as `make plan-check` records")
+    arguments = parser.parse_args()
+    if arguments.trace:
+        return of_trace(arguments.trace)
+    short = arguments.short
     lru = {"BACKEND": LRU, "TIMEOUT": None}
     configured: dict[str, Any] = {
         "default": ECHO,

@@ -21,7 +21,7 @@ class Process:
     """One that knows how long the computation takes."""
 
     def __init__(self, beta: float, duration: float) -> None:
-        self.early = Early(10, {}, alone=False)
+        self.early = Early(10, alone=False)
         self.computes = False
         own: Any = SimpleNamespace(key="key", began=clock() - duration, beta=beta, old=None)
         self.early.took(own)

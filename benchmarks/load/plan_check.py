@@ -87,12 +87,13 @@ def commands(server: redis.Redis) -> int:
     return sum(each["calls"] for name, each in stats.items() if name.partition("_")[2].partition("|")[0] not in UNCOUNTED)
 
 
-def predict(environment: dict[str, str], seconds: float, rate: float) -> tuple[float, float]:
-    """The hit ratio, and the commands for 100 reads, that the plan comes to."""
+def predict(environment: dict[str, str], seconds: float, rate: float, record: str) -> tuple[float, float]:
+    """The hit ratio, and the commands for 100 reads, that the plan comes to; the traffic goes to ``record``, a CSV file."""
     from django.core.cache import caches
 
     from tieredcache.checks.caches import read_aliases
     from tieredcache.config import TieredOptions
+    from tieredcache.plan.events import write_trace
     from tieredcache.plan.monitor import watch
     from tieredcache.plan.simulate import Trace, simulate
 
@@ -103,6 +104,8 @@ def predict(environment: dict[str, str], seconds: float, rate: float) -> tuple[f
         traffic = thread.submit(ask, port, seconds, rate)
         events, _ = watch(caches["remote"], "remote", seconds + LATEST, None)
         traffic.result()
+    if record:
+        write_trace(record, events)
     trace = Trace(events)
     demo.say(f"{len(events):,} events of {len(trace.processes)} connections")
     found = simulate(trace, options)
@@ -124,6 +127,7 @@ def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="how long to watch, and to measure (default: 30)")
     parser.add_argument("--rate", type=float, default=2, help="pages a second (default: 2)")
+    parser.add_argument("--record", default="", metavar="FILE", help="write what was watched to this CSV file")
     arguments = parser.parse_args()
     try:
         with contextlib.ExitStack() as stack:
@@ -131,7 +135,7 @@ def main() -> int:
             server = stack.enter_context(redis.Redis.from_url(environment["REDIS_URL"]))
             fill()
             demo.say("watching the shop without a local tier ...")
-            predicted = predict(environment, arguments.seconds, arguments.rate)
+            predicted = predict(environment, arguments.seconds, arguments.rate, arguments.record)
             demo.say("measuring the shop with both tiers ...")
             measured = measure(environment, server, arguments.seconds, arguments.rate)
     finally:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.load.expiry import simulate
+
 pytestmark = pytest.mark.source
 
 ROOT = Path(__file__).parents[2]
@@ -49,3 +51,12 @@ def test_each_command_says_how_long_it_takes():
     assert len(said) > 10
     assert [name for name, text in said.items() if not text.startswith(f"usage: python -m {name} ")] == []
     assert [name for name, text in said.items() if not re.search("second|minute|until", text)] == []
+
+
+@pytest.mark.parametrize(("beta", "most", "given_away"), [(1, 3.0, 0.12), (2, 2.0, 0.22)])
+def test_few_processes_compute_an_early_value_in_the_simulation(beta, most, given_away):
+    """Sixteen processes: so many computations an expiry, for so much of the TTL, and the key is never missing."""
+    found = simulate(16, 5, 0.5, 20, beta)
+    assert 1 < found["computations"] <= most
+    assert 0 < found["given"] <= given_away
+    assert found["missing"] < 0.05
