@@ -47,8 +47,9 @@ class RemoteKeys(GetOrSet):
     key_func: Any = _of_remote("key_func", "KEY_FUNCTION")
     # Not an attribute that may be there or not: to look for it in vars() would make each hit on Python 3.11 2 % slower.
     default_timeout: Any = property(
-        lambda cache: cache.remote.default_timeout if cache.own_timeout is DEFAULT_TIMEOUT else cache.own_timeout,
-        lambda cache, seconds: setattr(cache, "own_timeout", seconds),
+        lambda cache: cache.remote.default_timeout if (own := cache._own_timeout) is DEFAULT_TIMEOUT else own,  # noqa: SLF001
+        lambda cache, seconds: setattr(cache, "_own_timeout", seconds),
+        doc="The default timeout of writes, in seconds: ``TIMEOUT`` of this alias where it has one, else the remote's.",
     )
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
@@ -57,7 +58,7 @@ class RemoteKeys(GetOrSet):
         self._location = location
         self._tier: Tier = tier_for(RemoteKeys, location, params)
         self._settings = caches.settings
-        self.own_timeout: Any = params.get("TIMEOUT", DEFAULT_TIMEOUT)
+        self._own_timeout: Any = params.get("TIMEOUT", DEFAULT_TIMEOUT)
 
     @property
     def remote(self) -> BaseCache:
@@ -66,8 +67,7 @@ class RemoteKeys(GetOrSet):
             return caches[self._location]
         # CACHES is overridden, and this instance still held: it goes on with the settings that it was made in.
         self._handler = self._handler or CacheHandler(self._settings)
-        remote: BaseCache = self._handler[self._location]
-        return remote
+        return self._handler[self._location]  # type: ignore[no-any-return]
 
     def make_key(self, key: Any, version: Any = None) -> str:
         """The remote's key for ``(key, version)``, as its backend makes it."""
@@ -123,5 +123,5 @@ class RemoteKeys(GetOrSet):
     def _timeout(self, timeout: Any) -> dict[str, Any]:
         """The timeout to pass on; none where the remote's default applies (its cluster client's set_many takes none)."""
         if timeout is DEFAULT_TIMEOUT:
-            timeout = self.own_timeout
+            timeout = self._own_timeout
         return {} if timeout is DEFAULT_TIMEOUT else {"timeout": timeout}

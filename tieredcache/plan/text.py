@@ -40,10 +40,10 @@ def notes(report: dict[str, Any]) -> list[str]:
     part, tiered = report["simulated"], report["tiered_alias"]
     events = f"{report['events']:,} events in {report['seconds']:,.0f} s"
     rate = f"{report['reads_per_second']:,.1f} reads a second"
-    by = f"{report['processes']} process{'es' * (report['processes'] > 1)}"
+    by, some = (f"{number} process{'es' * (number > 1)}" for number in (report["processes"], part["processes"]))
     found = [f"From {events}, {rate} by {by}, run through this package's own local tier (eviction: {part['policy']})."]
     if part["events"] < report["events"]:
-        found.append(f"The tables were simulated on {part['events']:,} of the events, of {part['processes']} processes.")
+        found.append(f"The tables were simulated on {part['events']:,} of the events, of {some}.")
     if report["recommended"]["stale_share"] > MOST_STALE:
         found.append(f"More than {MOST_STALE:.0%} of the reads would be stale: the table by prefix shows whose to keep out.")
     if any(row["writes"] and row["hit_ratio"] for row in report["prefixes"]):
