@@ -136,6 +136,25 @@ def test_a_clear_that_breaks_in_clears(make_lru, breaking_in):
     assert consistent(cache._store)
 
 
+def test_a_destructor_that_writes_at_the_end_of_a_clear_goes_without(make_lru, monkeypatch):
+    """There the bytes are counted from the entries, whose number must not change meanwhile."""
+    cache = make_lru(OPTIONS={"MAX_BYTES": 100_000})
+    cache.set("before", 1)
+    repair = cache._store._repair
+
+    def amid():
+        cache.set("amid", 2)
+        repair()
+
+    monkeypatch.setattr(cache._store, "_repair", amid)
+    cache.clear()
+    assert cache.get_many(["before", "amid"]) == {}
+    assert (len(cache._store), cache._store.bytes) == (0, 0)
+    cache.set("after", 3)
+    assert cache.get("after") == 3
+    assert consistent(cache._store)
+
+
 def test_a_tier_is_forgotten_and_filled_amid_a_fill(make_cache, breaking_in):
     """A destructor that writes, reads and clears through the tier, while the tier makes room."""
     cache = make_cache(MAX_ENTRIES=2, LOCAL_TIMEOUT=60)

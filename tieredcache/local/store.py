@@ -183,12 +183,12 @@ class Store(Generic[Kept]):
         if self.busy:
             return
         try:
-            self.busy = True
+            self.busy, self.sound = True, False
             while last := self.lru.peek_last_item():
                 self._unlink(last, removed)
+            self._repair()
         finally:
             self.busy = False
-            self._repair()
 
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor
