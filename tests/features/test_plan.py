@@ -217,6 +217,7 @@ def test_the_settings_are_those_to_paste(small):
         assert caches["default"].remote is caches["remote"]
     assert shown["LOCAL_TIMEOUTS"] == {"basket:": 0, "search:": 0, "sync:": 0, "views": 0, "menu": 60, "product:": 60}
     assert (options.local_timeout, options.max_entries) == (shown["LOCAL_TIMEOUT"], shown["MAX_ENTRIES"])
+    assert shown["MAX_ENTRIES"] >= 1000, "never below the default: a trace shows few of a site's keys"
     assert dict(options.local_timeouts).items() >= shown["LOCAL_TIMEOUTS"].items()
 
 

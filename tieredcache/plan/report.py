@@ -57,7 +57,7 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
     timeouts = [row(local_timeout=seconds, max_entries=max(ENTRIES)) for seconds in TIMEOUTS]
     timeout = _choose(timeouts, "local_timeout")
     entries = [row(local_timeout=timeout, max_entries=number) for number in ENTRIES]
-    number = _choose(entries, "max_entries")
+    number = max(_choose(entries, "max_entries"), options.max_entries)  # the default: a trace shows few of a site's keys
     longer = _longer(trace, counts, stay_out | built_in.keys(), timeout)
     progress("simulating what is recommended ...")
     chosen = _with(
