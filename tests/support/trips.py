@@ -14,7 +14,9 @@ class CountingConnection(redis.Connection):
 def counting(kind, url):
     if kind == "django-redis":
         options = {"CONNECTION_POOL_KWARGS": {"connection_class": CountingConnection}}
-        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": f"{url}/10", "OPTIONS": options}
+        # A URL of its own: django-redis has one pool for each, and another test's has other connections.
+        location = f"{url}/10?socket_timeout=30"
+        return {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
     options = {"connection_class": CountingConnection}
     return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"{url}/11", "OPTIONS": options}
 
