@@ -1,4 +1,4 @@
-"""Read-your-writes across processes, carried by the client and nobody else."""
+"""Read-your-writes across processes, carried by the client alone."""
 
 from __future__ import annotations
 

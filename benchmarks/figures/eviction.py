@@ -95,28 +95,30 @@ class Remote(dict[str, Any]):
         return bytes(self.sizes[zlib.crc32(key.encode()) % 1009])
 
 
-def by_trace(caches: Any, reads: int) -> dict[str, dict[str, float]]:
-    """The hit ratio of each, with room for 500 entries."""
+def compared(tier: Any, lru: Any, entries: int, keys: list[str]) -> dict[str, float]:
+    """The hit ratio of each, with room for so many entries."""
     import moka_py
 
+    lru.clear()
+    return {
+        "TieredCache": of_tier(tier, keys),
+        "exact LRU": of_peer(lru, keys),
+        "moka, TinyLFU": of_peer(moka_py.Moka(entries, policy="tiny_lfu"), keys),
+    }
+
+
+def by_trace(caches: Any, reads: int) -> dict[str, dict[str, float]]:
+    """The hit ratio of each, with room for 500 entries."""
     found = {}
     for name, draw in TRACES.items():
         keys = [f"key{number}" for number in itertools.islice(draw(), reads)]
-        lru = caches["lru"]
-        lru.clear()
-        found[name] = {
-            "TieredCache": of_tier(caches["entries"], keys),
-            "exact LRU": of_peer(lru, keys),
-            "moka, TinyLFU": of_peer(moka_py.Moka(ENTRIES, policy="tiny_lfu"), keys),
-        }
+        found[name] = compared(caches["entries"], caches["lru"], ENTRIES, keys)
         print(name, found[name], flush=True)
     return found
 
 
 def of_trace(path: str) -> int:
     """Print the hit ratios of what one process of a recorded trace has read, with room for shares of its keys."""
-    import moka_py
-
     from tieredcache.plan.events import READS, read_trace
 
     events = [event for event in read_trace([path]) if event.operation in READS]
@@ -133,11 +135,7 @@ def of_trace(path: str) -> int:
     print(f"{len(keys):,} reads of {len(set(keys)):,} keys by one process")
     behind = False
     for share, size in sizes.items():
-        found = {
-            "TieredCache": of_tier(caches[f"tier {size}"], keys),
-            "exact LRU": of_peer(caches[f"lru {size}"], keys),
-            "moka, TinyLFU": of_peer(moka_py.Moka(size, policy="tiny_lfu"), keys),
-        }
+        found = compared(caches[f"tier {size}"], caches[f"lru {size}"], size, keys)
         print(f"room for one key in {share}", *(f"{policy} {hits:.3f}" for policy, hits in found.items()), sep="  ")
         behind = behind or found["TieredCache"] < max(found.values()) - 0.005
     return int(behind)

@@ -37,7 +37,7 @@ class LRUCache(StoreKeys):
     # --- reads ---
 
     def get(self, key: Any, default: Any = None, version: Any = None) -> Any:
-        """The value of ``key``, by reference but with ``COPY_VALUES``; ``default`` where there is none."""
+        """The value of ``key``, by reference unless ``COPY_VALUES`` is set; ``default`` where there is none."""
         # As in TieredCache.get: only str keys of the default version are stored as they are.
         if version is None and type(key) is str:
             try:

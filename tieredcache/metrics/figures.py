@@ -82,7 +82,7 @@ def _find() -> Iterator[tuple[str, Callable[[], Stats]]]:
         with contextlib.suppress(Exception):
             backend: Any = import_string(config["BACKEND"])
             if issubclass(backend, (TieredCache, LRUCache)):
-                cache: Any = caches.create_connection(alias)  # nobody else's, and no remote is made for it
+                cache: Any = caches.create_connection(alias)  # used here alone, and no remote is made for it
                 shared = cache.local if isinstance(cache, TieredCache) else config.get("LOCATION") or config.get("NAME", "")
                 if shared not in seen:
                     seen.add(shared)

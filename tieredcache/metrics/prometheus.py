@@ -102,7 +102,7 @@ def flush() -> None:
 
 def _before_fork() -> None:
     if _figures.copied:  # else nothing is registered
-        # What a preloading parent has counted is reported by the parent, once. Its entries are not: it serves nobody.
+        # What a preloading parent has counted is reported by the parent, once. Its entries are not: it serves no requests.
         _figures.copy(gauges=False)
 
 

@@ -215,7 +215,7 @@ def _makes_keys_as_usual(remote: BaseCache) -> bool:
 def _missing(remote: BaseCache, key: Any, version: Any) -> Answer:
     """The answer for a key that is not there; not to be remembered where the remote would say so of an error too."""
     client = _memcached(remote)
-    if failed := getattr(client, "_failed_clients", None):  # pymemcache calls everything a miss while it spares a server
+    if failed := getattr(client, "_failed_clients", None):  # pymemcache calls everything a miss while it avoids a server
         node = _node(client, remote, key, version)
         if node in client.clients and client.clients[node].server in failed:
             raise Swallowed from ConnectionError("pymemcache does not try this server for now")

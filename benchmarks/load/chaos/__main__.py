@@ -169,7 +169,7 @@ def cycle(scenario: scenarios.Scenario, outages: int) -> None:
 
 def wait(seconds: float) -> None:
     """Let the site run."""
-    time.sleep(seconds)  # real servers and workers run meanwhile: the time that they are given is the measurement
+    time.sleep(seconds)  # the site is other processes, on the real clock: they serve requests for so long
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ class Publisher(threading.Thread):
         while self._running:
             for key in self._keys:
                 self._write(remote, key)
-                time.sleep(INTERVAL)  # the interval of the writes, which the reads are later compared with
+                time.sleep(INTERVAL)  # a steady rate of writes: the readers are other processes, on the real clock
 
     def _write(self, remote: Any, key: str) -> None:
         number = len(self.completed[key])
