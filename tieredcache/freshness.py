@@ -116,6 +116,8 @@ def accepts(read_at: float, *, once: bool = False) -> bool:
 
     ``once``: it is read once within a demand and not each time, so a copy read since the demand began will do.
     """
+    if not demands:  # none that holds is missing there
+        return True
     here, now = _context.get(), clock()
     if not here and now >= _first_end:
         _withdraw_ended(now)

@@ -68,7 +68,7 @@ class RemoteReads(RemoteWrites):
                 return [self._fetch(read) for read in reads]  # some of the servers may be down, and others not
             if instead := self._held_back(*reads):
                 return instead
-        ttl = any(read.timeout > 0 for read in reads)
+        ttl = reads[0].timeout > 0 or any(read.timeout > 0 for read in reads)
         try:
             reader = tier.reader or self._reader()
             answers = None
@@ -88,7 +88,7 @@ class RemoteReads(RemoteWrites):
             return await sync_to_async(self._fetch_many)(reads, version)
         if tier.circuit.failing and (instead := self._held_back(*reads)):
             return instead
-        ttl = any(read.timeout > 0 for read in reads)
+        ttl = reads[0].timeout > 0 or any(read.timeout > 0 for read in reads)
         try:
             answers = await reader.aget_many(remote, [read.key for read in reads], version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - as above
@@ -131,7 +131,6 @@ class RemoteReads(RemoteWrites):
                 if value is MISSING:
                     tier.prefetch.missing(read.local_key)
                 tier.keep(read, value, ttl, trip.proved)
-                tier.prefetched += getattr(tier.index.get(read.local_key), "read_at", None) == read.started  # it was kept
         answers = answers[: len(reads)]
         # Something is there that the one command for all keys calls missing: what the remote's own get() says of it counts.
         return None if any(value is MISSING and ttl is not None for value, ttl in answers) else answers

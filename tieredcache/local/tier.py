@@ -232,6 +232,7 @@ class LocalTier(Store[Entry]):
                 self.skipped += 1
             elif self.marks[hash(local_key) % MARKS] is read.mark:
                 entry.publish(started + timeout)
+                self.prefetched += trip is not None
             else:
                 removed.append(entry.kill())
                 self.discard(local_key, entry, removed)

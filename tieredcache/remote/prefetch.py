@@ -28,7 +28,7 @@ from tieredcache.clock import clock
 from tieredcache.local.immutable import is_immutable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
     from tieredcache.local.entries import Entry
 
@@ -131,7 +131,8 @@ class Prefetch:
             return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
         try:
             self._busy = True
-            burst, known, size = current_burst(now), self.known.get(local_key), size_of(entry.value)
+            value, burst, known = entry.value, current_burst(now), self.known.get(local_key)
+            size = len(value) if isinstance(value, (str, bytes)) else size_of(value)  # as nearly always
             if known is not None and known.bursts[-1] is burst:
                 known.missing = None
                 return
@@ -181,14 +182,16 @@ class Prefetch:
             return None
         keys, room, burst = [], LARGEST_TRIP, current_burst(now)
         for candidate in _company(known, level, burst):
-            entry, about = index.get(candidate), self.known.get(candidate)
+            entry = index.get(candidate)  # most have a copy that will do
+            if entry and entry.until - now > SOON * (entry.until - entry.read_at) and accepts(entry.read_at):
+                continue
+            about = self.known.get(candidate)
             if about is None or candidate in asked or about.missing is burst or about.size > min(LARGEST_VALUE, room):
                 continue
-            if entry is None or entry.until - now <= SOON * (entry.until - entry.read_at) or not accepts(entry.read_at):
-                keys.append((about.key, candidate))
-                room -= about.size
-                if len(keys) == limit:
-                    break
+            keys.append((about.key, candidate))
+            room -= about.size
+            if len(keys) == limit:
+                break
         if not keys:
             return None
         trip = Trip(self, keys)
@@ -201,13 +204,10 @@ class Prefetch:
         self._paused_until = clock() + AFTER_FAILURE
 
 
-def _company(known: Known, level: int, present: Burst) -> list[Hashable]:
+def _company(known: Known, level: int, present: Burst) -> Iterable[Hashable]:
     """The keys of the bursts before this one, those of the latest burst first; of level 1, those of two bursts."""
-    counts: Counter[Hashable] = Counter()
-    for burst in reversed(known.bursts):
-        if burst is not present:
-            counts.update(burst.keys.copy())  # it may be another thread's
-    return [local_key for local_key, count in counts.items() if count > level]
+    past = itertools.chain.from_iterable(burst.keys for burst in reversed(known.bursts) if burst is not present)
+    return [local_key for local_key, count in Counter(past).items() if count > level] if level else dict.fromkeys(past)
 
 
 def _good(trips: list[Trip]) -> bool:

@@ -76,7 +76,7 @@ class PipelinedReader(ManyKeys):
             raise Swallowed from error
         answers = [_answer(value, pttl, decode) for value, pttl in zip(values[:asked], ttls[:asked], strict=True)]
         if asked is not None:
-            answers += [_brought(*each, decode) for each in zip(values[asked:], ttls[asked:], strict=True)]
+            answers += [_brought(value, pttl, decode) for value, pttl in zip(values[asked:], ttls[asked:], strict=True)]
         return answers
 
 

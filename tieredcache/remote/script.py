@@ -64,9 +64,7 @@ class ManyKeys(Reader):
         values, ttls = _pipelined(connection, names, mget=self.mget)
         self._large = _are_large(values)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
-        if any(
-            one is None and value is not None for one, value in zip(found, values, strict=False)
-        ):  # none, if it was not run
+        if found and any(one is None and value is not None for one, value in zip(found, values, strict=True)):
             refusal = "it does not find every key" if self._missed else ""
             self._missed, self._found = True, 0
         if refusal and self.scripts:
