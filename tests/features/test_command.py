@@ -217,6 +217,7 @@ def manage(*args, **environment):
     )
 
 
+@pytest.mark.slow
 def test_exit_codes():
     """Of the command itself: those of the page. What is printed is JSON whatever they say."""
     dead = {"REDIS_URL": "redis://127.0.0.1:1/0"}

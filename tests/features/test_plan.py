@@ -190,6 +190,7 @@ def test_the_built_in_prefixes_are_kept_out_without_a_word(tmp_path):
     assert [row["prefix"] for row in shown["suspects"]] == ["rl:"]
 
 
+@pytest.mark.slow
 def test_a_large_trace_is_simulated_in_part(tmp_path, monkeypatch):
     """Rates are those of all; the plan says so."""
     path = write(tmp_path / "traffic.csv", traffic(4_000))

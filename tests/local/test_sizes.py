@@ -203,7 +203,7 @@ def test_a_value_that_another_thread_changes_can_be_weighed(kind):
     sys.setswitchinterval(1e-6)
     changing = Run(change)
     try:
-        for _ in range(2000):
+        for _ in range(500):
             size_of(value, MB)
     finally:
         done.set()

@@ -313,7 +313,7 @@ def test_a_tier_does_what_the_model_allows(kind, request, clock):
         run_state_machine_as_test(
             type("Machine", (machine,), {"clock": clock, "values": values, "counts": kind != "fakeredis"}),
             settings=settings(
-                max_examples=60 if kind in {"locmem", "by bytes", "failing"} else 20,  # with a server it is slow
+                max_examples=45 if kind in {"locmem", "by bytes", "failing"} else 20,  # with a server it is slow
                 stateful_step_count=40,
                 deadline=None,
                 report_multiple_bugs=False,

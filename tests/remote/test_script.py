@@ -139,7 +139,7 @@ def test_the_script_is_loaded_when_the_server_has_lost_it(kind, make_cache, valk
 
 
 @every_kind
-@pytest.mark.parametrize(("count", "batches"), [(5_000, 0), (8_500, 1)])
+@pytest.mark.parametrize(("count", "batches"), [(5_000, 0), pytest.param(8_500, 1, marks=pytest.mark.slow)])
 def test_thousands_of_keys_are_read_at_once(kind, count, batches, make_cache, pipelines):
     """Or by a pipeline, where they are more than Lua passes to a function: each has its own value."""
     keys = [f"key:{number}" for number in range(count)]
