@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -101,7 +102,7 @@ class RemoteReads(RemoteWrites):
         tier, read = self._tier, reads[0]
         if read.version is not None or tier.circuit.failing or read.local_key not in tier.prefetch.known:
             return None
-        return tier.prefetch.trip({read.local_key: None for read in reads}, tier.index, accepts)
+        return tier.prefetch.trip(dict.fromkeys(map(attrgetter("local_key"), reads)), tier.index, accepts)
 
     def _bring(self, remote: BaseCache, reads: list[Read], trip: Trip) -> list[Answer] | None:
         """Ask for these and for what ``trip`` brings along, which is kept.
@@ -138,8 +139,7 @@ class RemoteReads(RemoteWrites):
     # --- what comes of a remote read ---
 
     def _keep(self, read: Read, answer: Answer) -> Any:
-        value, ttl = answer
-        tier = self._tier
+        tier, (value, ttl) = self._tier, answer
         server = self._server(read) if tier.has_servers else WHOLE
         if type(value) is Undecodable:
             tier.circuit.ended(server, read.local_key)
