@@ -74,36 +74,28 @@ class PipelinedReader(ManyKeys):
         except Exception as error:
             self.failed(remote, connection, error)
             raise Swallowed from error
-        answers = [_answer(value, pttl, decode) for value, pttl in zip(values[:asked], ttls[:asked], strict=True)]
-        if asked is not None:
-            answers += [_brought(value, pttl, decode) for value, pttl in zip(values[asked:], ttls[asked:], strict=True)]
-        return answers
+        if asked is None:
+            asked = len(keys)
+        found = enumerate(zip(values, ttls, strict=True))
+        return [_answer(value, pttl, decode, asked=place < asked) for place, (value, pttl) in found]
 
 
-def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
+def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any], *, asked: bool = True) -> Answer:
+    """The answer that these replies are. No error of the value's own code is raised where nobody has ``asked`` for it."""
     if value is None:
         # MGET says "none" of a value of another type, too, for which GET is an error: then there is something to expire.
         return MISSING, None if pttl == GONE else 0.0
     try:
         decoded = decode(value)
     except Exception as error:
-        if isinstance(error, TimeoutError) or not isinstance(error, (*VALUE_ERRORS, *undecodable_errors())):
-            raise  # a time limit, say
+        known = isinstance(error, (*VALUE_ERRORS, *undecodable_errors()))
+        if isinstance(error, (TimeoutError, *time_limits())) or (asked and not known):
+            raise  # a time limit, which may be of a class that is not known
         return Undecodable(error), None  # it cannot be read, and so is no answer
     if pttl == -1:
         return decoded, None  # does not expire
     # Gone by the time PTTL ran. An error: the server does not tell us. Neither is to be kept.
     return decoded, 0.0 if isinstance(pttl, Exception) else max(0, pttl) / 1000
-
-
-def _brought(value: Any, pttl: Any, decode: Callable[[Any], Any]) -> Answer:
-    """As ``_answer``, of a key that nobody has asked for: no error of its value's own code is raised."""
-    try:
-        return _answer(value, pttl, decode)
-    except Exception as error:
-        if isinstance(error, (TimeoutError, *time_limits())):
-            raise
-        return Undecodable(error), None
 
 
 class DjangoReader(PipelinedReader):
