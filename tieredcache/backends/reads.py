@@ -188,7 +188,7 @@ class RemoteReads(RemoteWrites):
         They are for one server. Raises ``RemoteOutage`` where nothing stands in and it is down.
         """
         tier, server = self._tier, self._server(reads[0])
-        has_copy = all(tier.has_copy(read.local_key, accepts) for read in reads)
+        has_copy = all(tier.stand_in(read.local_key, accepts) for read in reads)
         if tier.circuit.admits(server, reads[0].local_key, has_copy=has_copy):
             return None
         down = tier.circuit.is_open(server)

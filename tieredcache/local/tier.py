@@ -158,20 +158,20 @@ class LocalTier(Store[Entry]):
         self.stale_served += answer is not UNKNOWN
         return answer
 
-    def has_copy(self, local_key: Hashable, accepts: Callable[[float], bool]) -> bool:
-        """Whether a copy may be served in place of an answer that the remote cannot give."""
-        entry, now = self.index.get(local_key), clock()
-        if entry is None or entry.expires <= now or entry.until + self.options.stale_if_error <= now:
-            return False
-        return accepts(entry.read_at)
+    def stand_in(self, local_key: Hashable, accepts: Callable[[float], bool]) -> Entry | None:
+        """The copy that may be served in place of an answer that the remote cannot give.
 
-    def without_remote(self, local_key: Hashable, accepts: Callable[[float], bool], *, ignore: bool) -> Any:
-        """What stands in for an answer that the remote cannot give: a copy, a miss where errors are ignored, ``UNKNOWN``.
-
-        A copy past its deadline by up to ``STALE_IF_ERROR``, but never past the remote's own expiry.
+        Past its deadline by up to ``STALE_IF_ERROR``, but never past the remote's own expiry.
         """
         entry, now = self.index.get(local_key), clock()
-        if entry is not None and entry.expires > now and accepts(entry.read_at):
+        if entry is None or entry.expires <= now or entry.until + self.options.stale_if_error <= now:
+            return None
+        return entry if accepts(entry.read_at) else None
+
+    def without_remote(self, local_key: Hashable, accepts: Callable[[float], bool], *, ignore: bool) -> Any:
+        """What the ``stand_in`` for an answer of the remote has; a miss where errors are ignored; or ``UNKNOWN``."""
+        entry, now = self.stand_in(local_key, accepts), clock()
+        if entry is not None:
             answer = entry.answer(now, self.options.stale_if_error)
             if answer is not UNKNOWN:
                 try:  # noqa: SIM105 - suppress() takes three times as long
