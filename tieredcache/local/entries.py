@@ -56,14 +56,15 @@ VALUE_ERRORS: Final = (
 and is another: one that is a ``TimeoutError``, and so an ``OSError``, is let through before these."""
 
 
-# Named, not imported: a time limit of a module that is not loaded has not been raised.
-_TIME_LIMITS: Final = (("billiard.exceptions", "SoftTimeLimitExceeded"), ("rq.timeouts", "BaseTimeoutException"))
+def loaded(classes: dict[str, str]) -> tuple[type[BaseException], ...]:
+    """The classes that are named here by their modules: those that are there. What is not loaded has not been raised."""
+    found = [getattr(sys.modules.get(module), name, None) for module, names in classes.items() for name in names.split()]
+    return tuple([kind for kind in found if kind is not None])
 
 
 def time_limits() -> tuple[type[BaseException], ...]:
     """The classes of what Celery and RQ raise in a task that takes too long."""
-    found = (getattr(sys.modules.get(module), name, None) for module, name in _TIME_LIMITS)
-    return tuple([kind for kind in found if kind is not None])
+    return loaded({"billiard.exceptions": "SoftTimeLimitExceeded", "rq.timeouts": "BaseTimeoutException"})
 
 
 def is_callers(error: BaseException) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Final, TypeAlias
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.db import BaseDatabaseCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 
-from tieredcache.local.entries import is_callers
+from tieredcache.local.entries import is_callers, loaded
 
 
 class Swallowed(Exception):  # noqa: N818 - never seen outside
@@ -32,8 +31,8 @@ class RemoteOutage(Exception):  # noqa: N818 - what it is, in the word of the do
         return RemoteOutage, self.args
 
 
-# Classes by their modules. Named, not imported: an error of a module that is not loaded has not been raised.
 _Classes: TypeAlias = dict[str, str]
+"""Classes by their modules: see ``loaded``."""
 
 # The roots of what clients raise.
 _ROOTS: Final[_Classes] = {
@@ -64,7 +63,6 @@ _UNDECODABLE: Final[_Classes] = {
     "django.core.signing": "BadSignature",
     "cryptography.fernet": "InvalidToken",
 }
-_NONE: Final[frozenset[str]] = frozenset()
 _MEMCACHED: Final = frozenset({"pymemcache", "pylibmc"})
 _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
 _PYTHONS_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -107,7 +105,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> bool:
+def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()) -> bool:
     """Whether ``error``, raised by a remote operation, is a failure of the remote, made in ``packages``.
 
     Refused, reset and timed-out connections, exhausted pools, servers that are loading, read-only, out of memory or want
@@ -120,19 +118,19 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = _NONE) -> b
         return bool(packages)
     if isinstance(error, (OSError, Swallowed, RemoteOutage)):
         return True
-    if isinstance(error, (*_loaded(_MISTAKES), *_loaded(_UNDECODABLE))):
+    if isinstance(error, (*loaded(_MISTAKES), *loaded(_UNDECODABLE))):
         return False
-    if isinstance(error, _loaded(_REPLIES)):
+    if isinstance(error, loaded(_REPLIES)):
         # In a pipeline: "Command # 1 (SET key value) of pipeline caused error: MISCONF ..."
         text = str(error).rpartition(" caused error: ")[2]
-        return isinstance(error, _loaded(_SERVER_ERRORS)) or text.startswith(_SERVER_WORDS)
-    if isinstance(error, (EOFError, *_loaded(_ROOTS))):
+        return isinstance(error, loaded(_SERVER_ERRORS)) or text.startswith(_SERVER_WORDS)
+    if isinstance(error, (EOFError, *loaded(_ROOTS))):
         return "too large" not in str(error)  # Memcached's answer to a value
     # The database's, where the remote may be one; else it was a value that is pickled, such as a queryset, that asked it. Or
     # a client's that we do not know, and not what Python itself calls a mistake.
-    database = packages not in (_NONE, _MEMCACHED) and isinstance(error, _loaded(_DATABASE))
+    database = packages and packages != _MEMCACHED and isinstance(error, loaded(_DATABASE))
     own = kind.__module__ in packages or _package(kind.__module__) in packages
-    return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
+    return bool(database) or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
 
 
 def is_refusal(error: BaseException, *, closed: bool) -> bool:
@@ -141,10 +139,10 @@ def is_refusal(error: BaseException, *, closed: bool) -> bool:
     ``closed``: or has closed the connection, as some proxies do. Not that there is none: a reader that has waited for a
     server, or for the pool, must not wait again.
     """
-    if isinstance(error, _loaded(_CLOSED)):
+    if isinstance(error, loaded(_CLOSED)):
         return closed and any(words in str(error) for words in _CLOSED_WORDS)
     failed = type(error).__name__ != "ReadOnlyError" and is_remote_error(error)
-    return not failed and isinstance(error, _loaded(_REPLIES))
+    return not failed and isinstance(error, loaded(_REPLIES))
 
 
 def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
@@ -154,14 +152,14 @@ def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
     """
     if is_callers(error):
         return False
-    return is_remote_error(error, packages) or isinstance(_unwrapped(error), _loaded(_ROOTS))
+    return is_remote_error(error, packages) or isinstance(_unwrapped(error), loaded(_ROOTS))
 
 
 def says_down(error: BaseException) -> bool:
     """Whether a failure of the remote tells anything of the server: an exhausted pool of connections does not."""
     error = _unwrapped(client_error(error))
     exhausted = type(error).__name__ == "MaxConnectionsError" or str(error).startswith(_POOL_WORDS)
-    return not (exhausted and isinstance(error, _loaded(_ROOTS)))
+    return not (exhausted and isinstance(error, loaded(_ROOTS)))
 
 
 def _unwrapped(error: BaseException) -> BaseException:
@@ -195,9 +193,4 @@ def outage_class(kind: type[BaseException]) -> type[RemoteOutage]:
 
 def undecodable_errors() -> tuple[type[Exception], ...]:
     """The classes of error by which backends say that a stored value does not decode."""
-    return tuple(kind for kind in _loaded(_UNDECODABLE) if issubclass(kind, Exception))
-
-
-def _loaded(classes: _Classes) -> tuple[type[BaseException], ...]:
-    found = (getattr(sys.modules.get(module), name, None) for module, names in classes.items() for name in names.split())
-    return tuple(kind for kind in found if kind is not None)
+    return tuple(kind for kind in loaded(_UNDECODABLE) if issubclass(kind, Exception))
