@@ -207,32 +207,31 @@ class Inflight:
             self.leave(own)
             raise
 
-    def run(self, function: Callable[[], Result], *owns: Computation) -> Result:
-        """Call ``function``, which may join with these computations; however it ends, they end."""
+    def run(self, function: Callable[[], Result], own: Computation) -> Result:
+        """Call ``function``, which may join with this computation; however it ends, this ends."""
         try:
             try:
                 return function()
             finally:
-                self.leave(*owns)
+                self.leave(own)
         except BaseException:  # a time limit, say, that a signal handler has raised in leave()
-            self.leave(*owns)
+            self.leave(own)
             raise
 
-    def leave(self, *owns: Computation) -> None:
-        """However they ended, let the callers go that wait for these: all at once, each to its own computation.
+    def leave(self, own: Computation) -> None:
+        """However it ended, let the callers go that wait for it: all at once, each to its own computation.
 
         May be repeated.
         """
-        for own in owns:
-            self.finished += 1
-            # Before the others are let go: two that found it done would each put its own computation in its place.
-            if self._shared.get(own.key) is own:
-                self._shared.pop(own.key, None)
-            own.end()
-            if own.storing is None or own.storer == threading.get_ident():
-                self.stored(own)  # else its task has been cancelled, and a thread stores on: writes wait for that
-            if _is_own(own):  # else a coroutine that is thrown away, in the context of another one
-                _computing.set(own.outer)
+        self.finished += 1
+        # Before the others are let go: two that found it done would each put its own computation in its place.
+        if self._shared.get(own.key) is own:
+            self._shared.pop(own.key, None)
+        own.end()
+        if own.storing is None or own.storer == threading.get_ident():
+            self.stored(own)  # else its task has been cancelled, and a thread stores on: writes wait for that
+        if _is_own(own):  # else a coroutine that is thrown away, in the context of another one
+            _computing.set(own.outer)
 
     def stored(self, own: Computation) -> None:
         """Its value has been stored, or will not be: let the writes go that wait for that. May be repeated."""
