@@ -22,10 +22,6 @@ from tieredcache.backends import LRUCache, TieredCache
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    _Proxy = ConnectionProxy[Any]
-else:
-    _Proxy = ConnectionProxy  # where it runs it takes no type
-
 METHODS: Final = frozenset(name for name, value in vars(BaseCache).items() if name[0] != "_" and callable(value))
 
 
@@ -73,7 +69,7 @@ class SharedCaches:
             _default.unbind()
 
 
-class SharedCache(_Proxy):
+class SharedCache(ConnectionProxy):  # type: ignore[type-arg]  # where it runs it takes no type
     """The default cache, as ``django.core.cache.cache``; of a shared backend it keeps the bound methods that were used."""
 
     # An attribute of __dict__ would take longer to find, by half of a hit on Python 3.13, beside a __getattr__.
