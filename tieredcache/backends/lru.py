@@ -11,7 +11,7 @@ from tieredcache.clock import clock
 from tieredcache.local.entries import FOREVER, MISSING, NEVER, packed, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from tieredcache.local.inflight import Computation
     from tieredcache.local.stats import Stats
@@ -89,8 +89,7 @@ class LRUCache(StoreKeys):
 
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists. Does not count as a use of it."""
-        entry = self._store.index.get(self.local_key(key, version))
-        return entry is not None and entry.deadline > clock()
+        return self._living(self.local_key(key, version)) is not None
 
     def _store_own(self, own: Computation, key: Any, value: Any, timeout: Any, version: Any) -> Any:
         removed: list[Any] = []
@@ -108,7 +107,7 @@ class LRUCache(StoreKeys):
                 self.inflight.overtake([own.key])
                 self.early.done(own.key)
             elif not own.forgotten:
-                self._add(key, kept, timeout, version, removed, size=size)
+                self._add(own.key, kept, timeout, removed, size=size)
         return self.get(key, value, version)
 
     async def _astore_own(self, *computed: Any) -> Any:
@@ -171,15 +170,15 @@ class LRUCache(StoreKeys):
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: Any = None) -> bool:
         """Store ``value`` for ``timeout`` seconds, as ``set`` does, unless ``key`` exists; whether it was stored."""
         removed: list[Any] = []  # let go when the lock has been released, as everywhere
-        kept = self._packed(value)
-        size = self._store.weigh(self.local_key(key, version), kept)
+        kept, local_key = self._packed(value), self.local_key(key, version)
+        size = self._store.weigh(local_key, kept)
         with self._store.lock:
-            return self._add(key, kept, timeout, version, removed, size=size)
+            return self._add(local_key, kept, timeout, removed, size=size)
 
-    def _add(self, key: Any, kept: Any, timeout: Any, version: Any, removed: list[Any], *, size: int) -> bool:
-        if self.has_key(key, version):
+    def _add(self, local_key: Hashable, kept: Any, timeout: Any, removed: list[Any], *, size: int) -> bool:
+        if self._living(local_key) is not None:
             return False
-        store, local_key, entry = self._store, self.local_key(key, version), self._store.entry()
+        store, entry = self._store, self._store.entry()
         if size < 0:
             store.skipped += 1
             return False
@@ -195,8 +194,8 @@ class LRUCache(StoreKeys):
         """Give ``key`` another timeout, in seconds; whether it exists. Does not count as a use of it."""
         deadline, local_key = self._deadline(timeout), self.local_key(key, version)
         with self._store.lock:
-            entry = self._store.index.get(local_key)
-            if entry is None or not entry.deadline > clock():
+            entry = self._living(local_key)
+            if entry is None:
                 return False
             entry.deadline = deadline
             self.inflight.overtake([local_key])
@@ -208,9 +207,9 @@ class LRUCache(StoreKeys):
         store = self._store
         removed: list[Any] = []
         while True:
-            entry = store.index.get(local_key)
+            entry = self._living(local_key)
             old: Any = getattr(entry, "kept", MISSING)  # killed, where another thread clears the store
-            if entry is None or old is MISSING or not entry.deadline > clock():
+            if entry is None or old is MISSING:
                 raise ValueError(f"Key {self.make_key(key, version)!r} not found")
             new = unpacked(old) + delta  # the value's own code, so outside the lock
             kept = self._packed(new)

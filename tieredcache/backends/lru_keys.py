@@ -96,6 +96,11 @@ class StoreKeys(GetOrSet):
             return made[len(prefix) :]
         return (made,)
 
+    def _living(self, local_key: Hashable) -> BareEntry | None:
+        """The entry that is not past its deadline. This does not count as a use of it."""
+        entry = self._store.index.get(local_key)
+        return entry if entry is not None and entry.deadline > clock() else None
+
     def _packed(self, value: Any) -> Any:
         """What an entry keeps of ``value``; without the lock, because the value's own code may run."""
         return packed(value) if self._store.copies else value
@@ -131,9 +136,9 @@ class StoreKeys(GetOrSet):
 
         It is kept beside the value and forgotten with it; of two functions, the last to be passed counts.
         """
-        entry = self._store.index.get(self.local_key(key))
+        entry = self._living(self.local_key(key))
         kept = getattr(entry, "kept", MISSING)
-        if entry is None or kept is MISSING or not entry.deadline > clock():
+        if entry is None or kept is MISSING:
             return None
         built = entry.derived_by(build)
         return entry.derive(kept, unpacked(kept), build) if built is None else built

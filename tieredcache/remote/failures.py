@@ -128,9 +128,9 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()
         return "too large" not in str(error)  # Memcached's answer to a value
     # The database's, where the remote may be one; else it was a value that is pickled, such as a queryset, that asked it. Or
     # a client's that we do not know, and not what Python itself calls a mistake.
-    database = packages and packages != _MEMCACHED and isinstance(error, loaded(_DATABASE))
+    database = isinstance(error, loaded(_DATABASE)) and bool(packages - _MEMCACHED)
     own = kind.__module__ in packages or _package(kind.__module__) in packages
-    return bool(database) or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
+    return database or (own and isinstance(error, Exception) and not isinstance(error, _PYTHONS_MISTAKES))
 
 
 def is_refusal(error: BaseException, *, closed: bool) -> bool:
