@@ -194,12 +194,7 @@ class LRUOptions:
     refresh_early: float = _option(0, BETA)
 
 
-def _parsers(options: type) -> dict[str, Callable[[Any, str], Any]]:
-    return {option.name.upper(): option.metadata["parse"] for option in fields(options)}
-
-
-_TIERED: Final = _parsers(TieredOptions)
-_LRU: Final = _parsers(LRUOptions)
+Options = TypeVar("Options", bound=TieredOptions | LRUOptions)
 
 
 def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "") -> None:
@@ -216,8 +211,8 @@ def _known_only(given: Mapping[Any, Any], known: Iterable[str], where: str = "")
             raise Mistake(f"{where}[{quoted(name)}]" if where else quoted(name), "is an unknown name", remedy)
 
 
-def _read(params: Mapping[str, Any], names: Iterable[str], parsers: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
-    """The fields of ``OPTIONS``. ``names``: the settings that may stand beside it and ``TIMEOUT``."""
+def _read(kind: type[Options], params: Mapping[str, Any], *names: str) -> Options:
+    """What ``OPTIONS`` holds. ``names``: the settings that may stand beside it and ``TIMEOUT``."""
     require_gil()
     _known_only(params, ["TIMEOUT", "OPTIONS", *names])
     if params.get("TIMEOUT") is not None:
@@ -225,8 +220,9 @@ def _read(params: Mapping[str, Any], names: Iterable[str], parsers: Mapping[str,
     options = params.get("OPTIONS", {})
     if not isinstance(options, Mapping):  # not quoted: a password may be in it
         raise Mistake("OPTIONS", f"is of type {type(options).__name__}", "Set it to a dict.")
+    parsers = {option.name.upper(): option.metadata["parse"] for option in fields(kind)}
     _known_only(options, parsers, "OPTIONS")
-    return {name.lower(): parsers[name](value, f"OPTIONS[{name!r}]") for name, value in options.items()}
+    return kind(**{name.lower(): parsers[name](value, f"OPTIONS[{name!r}]") for name, value in options.items()})
 
 
 def read_tiered_options(backend: type, location: Any, params: Mapping[str, Any]) -> TieredOptions:
@@ -239,7 +235,7 @@ def read_tiered_options(backend: type, location: Any, params: Mapping[str, Any])
         for name in ("KEY_PREFIX", "KEY_FUNCTION", "VERSION"):
             remedy = "Keys pass to the remote tier as they are: move it to the alias that LOCATION names."
             _require(name not in params, name, params.get(name), remedy, "which belongs to the remote alias")
-        return TieredOptions(**_read(params, (), _TIERED))
+        return _read(TieredOptions, params)
 
 
 def _check_location(backend: type, location: Any) -> None:
@@ -275,7 +271,7 @@ def read_lru_options(backend: type, location: Any, params: Mapping[str, Any]) ->
         function = params.get("KEY_FUNCTION")
         right = function is None or callable(function) or isinstance(function, str)
         _require(right, "KEY_FUNCTION", function, "Set it to a function, or to the path of one.")
-        options = LRUOptions(**_read(params, ("KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME"), _LRU))
+        options = _read(LRUOptions, params, "KEY_PREFIX", "KEY_FUNCTION", "VERSION", "NAME")
         _check_sharers(backend, store_name(location, params), options)
     return options
 
