@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 METHODS: Final = frozenset(name for name, value in vars(BaseCache).items() if name[0] != "_" and callable(value))
+_FUNCTIONS: Final = {getattr(kind, name) for kind in (TieredCache, LRUCache) for name in METHODS}
+"""What the proxy may keep a bound method of: not what has taken its place for a while, such as a mock."""
 
 
 class SharedCaches:
@@ -30,6 +32,7 @@ class SharedCaches:
 
     def __init__(self) -> None:
         self._shared: dict[str, BaseCache] = {}
+        self._assigned: set[str] = set()  # the aliases that code has given a backend of its own, in its thread or task
 
     def __getitem__(self, alias: str) -> BaseCache:
         try:
@@ -40,11 +43,12 @@ class SharedCaches:
     def _find(self, alias: str) -> BaseCache:
         shared = self._shared  # noted first: where CACHES changes meanwhile, this is not used any more
         backend = django_caches[alias]
-        if type(backend) not in {TieredCache, LRUCache}:
+        if type(backend) not in {TieredCache, LRUCache} or alias in self._assigned:
             return backend
         return shared.setdefault(alias, django_caches.create_connection(alias))
 
     def __setitem__(self, alias: str, backend: BaseCache) -> None:
+        self._assigned.add(alias)
         self.reset()
         django_caches[alias] = backend
 
@@ -79,7 +83,7 @@ class SharedCache(ConnectionProxy):  # type: ignore[type-arg]  # where it runs i
         shared = caches._shared  # noqa: SLF001 - as in _find()
         backend = caches[DEFAULT_CACHE_ALIAS]
         attribute = getattr(backend, name)
-        if name in METHODS and shared.get(DEFAULT_CACHE_ALIAS) is backend:
+        if getattr(attribute, "__func__", None) in _FUNCTIONS and shared.get(DEFAULT_CACHE_ALIAS) is backend:
             object.__setattr__(self, name, attribute)
             if caches._shared is not shared:  # noqa: SLF001 - CACHES has changed meanwhile
                 self.unbind()

@@ -8,6 +8,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from tests.support.caches import LRU
+from tieredcache.backends import LRUCache
 
 
 def kept(cache, keys):
@@ -304,3 +305,21 @@ def test_incr_of_what_is_cleared_this_moment(make_lru, monkeypatch):
     entry.deadline = float("inf")
     with pytest.raises(ValueError, match="not found"):
         cache.incr("key")
+
+
+class Validating(LRUCache):
+    """Makes its keys where a backend of Django's checks them."""
+
+    tenant = "a"
+
+    def make_and_validate_key(self, key, version=None):
+        return f"{self.tenant}:{super().make_and_validate_key(key, version)}"
+
+
+def test_keys_are_those_of_a_subclass_when_it_makes_them_where_they_are_validated():
+    cache = Validating("tests.validating", {})
+    cache.set("key", "of a")
+    cache.tenant = "b"
+    assert cache.get("key") is None
+    cache.tenant = "a"
+    assert (cache.get("key"), cache.get_many(["key"])) == ("of a", {"key": "of a"})

@@ -1,9 +1,11 @@
 """The remote of a TieredCache: whose instance it is, and whose mistakes are told."""
 
 import contextvars
+from unittest import mock
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
 from tests.support.caches import TIERED
@@ -72,3 +74,20 @@ def test_mistakes_of_the_remote_alias_are_djangos_to_tell(remote):
             caches["remote"]
         with pytest.raises(type(bare.value)):
             cache.get("key")
+
+
+def test_a_key_is_asked_for_once_when_it_is_given_many_times(make_cache, mode):
+    """And nothing is kept that could answer the others: the ids of a page's authors, in fresh(), say."""
+    cache = make_cache(LOCAL_TIMEOUT=0)
+    cache.set_many({"a": 1, "1": 2})
+    with mock.patch.object(LocMemCache, "get", autospec=True, side_effect=LocMemCache.get) as get:
+        assert mode(cache).get_many(["a"] * 50 + ["1", 1] + ["a"] * 50) == {"a": 1, "1": 2, 1: 2}
+    assert get.call_count == 3
+
+
+def test_a_copy_of_which_nothing_was_made_is_no_hit(make_cache):
+    cache = make_cache()
+    cache.set("key", "value")
+    cache.get("key")
+    assert cache.derived("key", str) is None
+    assert cache.stats().hits == 0

@@ -217,3 +217,24 @@ def test_djangos_fragments_are_found_without_djangos_handler_when_its_tag_is_giv
         with mock.patch.object(django.CacheHandler, "__getitem__", side_effect=django.caches.__getitem__) as asked:
             assert fragment.render(Context({"text": "third"})) == "first"
         assert [call.args[-1] for call in asked.mock_calls] == expected
+
+
+def test_a_mock_is_gone_when_its_patch_is_over():
+    """Whether the class was patched or the backend, and though the method was used meanwhile."""
+    for target in (lambda: TieredCache, lambda: tieredcache.caches["default"]):
+        tieredcache.caches.reset()
+        with mock.patch.object(target(), "get", return_value="mocked"):
+            assert tieredcache.cache.get("key") == "mocked"
+        assert tieredcache.cache.get("key") is None
+
+
+def test_a_backend_is_its_threads_own_when_it_was_assigned():
+    mine = TieredCache("remote", {"OPTIONS": {}})
+    tieredcache.caches["default"] = mine
+    try:
+        other = in_new_thread(lambda: tieredcache.caches["default"])
+        assert other is not mine
+        assert tieredcache.caches["default"] is django.caches["default"] is mine
+    finally:
+        del tieredcache.caches["default"]
+    assert tieredcache.caches["default"] is django.caches["default"] is not mine

@@ -247,3 +247,10 @@ def test_a_delete_ends_the_holding_of_rows(make_cache, monkeypatch):
         source.rows = [{**ROWS[0], "population": 69}]
         cache.delete("table")
         assert table["GB"].population == 69
+
+
+def test_a_key_error_of_the_source_is_no_missing_row(cache, mode):
+    table = LookupTable("table", lambda: [{"code": row["iso"]} for row in ROWS], key="code")
+    for call in (lambda: table.get("GB"), lambda: "GB" in table, lambda: look(mode, table, "GB")):
+        with pytest.raises(KeyError, match="iso"):
+            call()

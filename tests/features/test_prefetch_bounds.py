@@ -1,14 +1,17 @@
 """PREFETCH: how much is brought along, how much is remembered for it, and what was read together."""
 
+import asyncio
 import contextvars
 import random
 import sys
 import threading
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core import signals
 
 from tests.support.bounded import Run
+from tests.support.doubles import RemoteDouble
 from tests.support.prefetched import PAGE, ask, brought, page
 from tieredcache.local.entries import Entry
 from tieredcache.remote import prefetch
@@ -179,3 +182,56 @@ def test_a_thread_that_learns_makes_no_other_wait(cache):
     learned = cache._tier.prefetch
     for learned._learning, learned._busy in (({"thread": -1}, False), ({"thread": threading.get_ident()}, True)):
         assert page(cache) == [f"value of {key}" for key in PAGE]
+
+
+class Shy:
+    """As a proxy outside of its context: whoever asks for its class is refused."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of the context")
+
+
+def test_a_shared_value_is_left_alone_when_it_does_not_tell_its_class(make_cache, monkeypatch):
+    cache, value = make_cache({"BACKEND": "tests.support.doubles.RemoteDouble"}, SHARE_VALUES=True), Shy()
+    monkeypatch.setattr(RemoteDouble, "get", lambda *_, **__: value)
+    cache._reader()
+    cache._tier.prefetches = True
+    assert cache.get("key") is value
+
+
+class Asking:
+    """A value whose decoding asks a service."""
+
+    up = True
+
+    def __reduce__(self):
+        return (Asking.ask, ())
+
+    @staticmethod
+    def ask():
+        if not Asking.up:
+            raise TimeoutError("timed out")
+        return Asking()
+
+
+@pytest.mark.parametrize("kind", ["django-redis", "django"])
+def test_a_read_succeeds_when_what_it_brings_along_times_out_in_its_decoding(kind, make_cache, clock, monkeypatch):
+    cache = make_cache(kind, LOCAL_TIMEOUT=5)
+    cache.set_many({"plain": 1, "asking": Asking()})
+    page(cache, ["plain", "asking"])
+    clock.move(6)
+    monkeypatch.setattr(Asking, "up", False)
+    assert ask(cache, "plain") == 1
+    assert cache.stats().remote_errors == 0
+
+
+def test_code_without_a_burst_reads_for_a_request_when_an_asgi_handler_runs_it():
+    """Django 5.2 sends request_started from a task of its own, whose variables the view does not see."""
+
+    async def view():
+        async with ThreadSensitiveContext():
+            return prefetch.current_burst(1.0).of_request, await sync_to_async(prefetch.current_burst)(9.0) is not None
+
+    assert contextvars.Context().run(asyncio.run, view()) == (True, True)
+    assert not contextvars.Context().run(prefetch.current_burst, 1.0).of_request

@@ -1,10 +1,13 @@
 """The store's rules: what a destructor or signal handler may do in the middle of a change."""
 
+import dis
+
 import pytest
 
 from tests.support.copies import is_served
 from tieredcache.local.entries import FOREVER, NEVER, BareEntry
 from tieredcache.local.store import Store
+from tieredcache.remote.prefetch import Prefetch
 
 
 @pytest.fixture
@@ -262,3 +265,12 @@ def test_a_change_that_is_cut_off_leaves_nothing_in_the_lru_alone():
     last = entry(3)
     assert store.put("a", last, 2, removed)
     assert store.index["a"] is store.lru["a"] is last
+
+
+@pytest.mark.parametrize("function", [Store.put, Store.resize, Store.discard, Store.empty, Prefetch.note])
+def test_a_finally_is_not_passed_by_when_an_exception_strikes_at_the_end_of_a_loop(function):
+    """Python 3.12 and 3.13 leave the jump back of a ``while`` that lies in a ``try`` out of the exception table."""
+    covered = [(entry.start, entry.end) for entry in dis._parse_exception_table(function.__code__)]
+    jumps = [each for each in dis.get_instructions(function) if "JUMP_BACKWARD" in each.opname]
+    in_a_try = [jump for jump in jumps if any(start <= jump.argval < end for start, end in covered)]
+    assert [jump for jump in in_a_try if not any(start <= jump.offset < end for start, end in covered)] == []

@@ -239,3 +239,15 @@ def test_a_delete_waits_for_an_older_value_whose_task_has_been_cancelled(threade
     time.sleep(0.25)  # in which what was late has come
     assert cache.remote.get("key") is None
     assert not cache.inflight.under_way
+
+
+def test_an_older_value_is_deleted_when_the_write_has_waited_for_it_in_vain(cache, held, monkeypatch):
+    """A store that takes longer than a write waits: an add whose connection has lost a packet, say."""
+    monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
+    older = Run(cache.get_or_set, "key", lambda: "older")
+    assert held.arrived.wait(10)
+    cache.delete("key")
+    held.go_on.set()
+    assert older.result() == "older"
+    assert cache.remote.get("key") is None
+    assert cache.get_or_set("key", lambda: "newer") == "newer"

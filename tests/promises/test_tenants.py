@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.base import default_key_func
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
@@ -147,12 +148,13 @@ def test_tenants_are_served_what_the_remote_alone_serves_when_keys_depend_on_the
     assert over({"default": tiered, "remote": {**remote, "LOCATION": uuid.uuid4().hex}}, run) == alone
 
 
-def test_a_prefix_or_version_is_noticed_when_it_is_assigned_to_the_remote(mode):
+def test_what_decides_the_keys_is_noticed_when_it_is_assigned_to_the_remote(mode):
     """The next read or write that reaches the remote notices it; from then on the remote makes every key."""
     remote = {"BACKEND": f"{__name__}.NoTenant", "LOCATION": uuid.uuid4().hex}
     tiered = {"BACKEND": TIERED, "LOCATION": "remote", "OPTIONS": {"LOCAL_TIMEOUT": 60}}
 
-    for name, first, second in (("key_prefix", "one", "two"), ("version", 1, 2)):
+    key_funcs = default_key_func, lambda key, prefix, version: f"other:{prefix}:{version}:{key}"
+    for name, first, second in (("key_prefix", "one", "two"), ("version", 1, 2), ("key_func", *key_funcs)):
 
         def run(cache, name=name, first=first, second=second):
             keys = getattr(cache, "remote", cache)

@@ -10,7 +10,7 @@ from tests.support import servers
 from tests.support.bounded import Run
 from tests.support.copies import deadline
 from tests.support.trips import CountingConnection, counting
-from tieredcache.remote import prefetch
+from tieredcache.remote import prefetch, script
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 KINDS = ["django-redis", "django", "django-valkey"]
@@ -362,3 +362,21 @@ def test_a_replica_runs_the_script(kind, make_cache, primary_and_replica, log, p
         assert replica.info("commandstats")["cmdstat_evalsha_ro"]["calls"] > 1
     assert pipelines == []
     assert log() == []
+
+
+def test_the_script_is_used_on_when_keys_were_written_just_after_it(make_cache, pipelines, monkeypatch, caplog):
+    """A cold cache that other processes fill: no proxy has sent the script to a server that has not all keys."""
+    cache, run = make_cache("django"), script._run
+
+    def filled_meanwhile(connection, names):
+        answer = run(connection, names)
+        if number < 5:
+            cache.remote.set(f"{number}:0", "value")
+        return answer
+
+    monkeypatch.setattr(script, "_run", filled_meanwhile)
+    for number in range(6):
+        found = cache.get_many([f"{number}:{place}" for place in range(20)])
+        assert found == ({f"{number}:0": "value"} if number < 5 else {})
+    assert cache._tier.reader.scripts
+    assert caplog.records == []

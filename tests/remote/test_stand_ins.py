@@ -127,3 +127,20 @@ def test_stale_copies_count_as_hits(make_cache, clock):
     assert after.misses - before.misses == 3
     assert after.remote_errors - before.remote_errors == 4
     assert after.remote_hits == before.remote_hits
+
+
+def test_an_error_reply_about_one_key_is_a_miss_and_no_outage_when_the_client_calls_it_one(make_cache, clock, mode):
+    """django-redis with IGNORE_EXCEPTIONS, and a value of another type."""
+    ignoring = {"OPTIONS": {"IGNORE_EXCEPTIONS": True}}
+    cache = make_cache("django-redis", remote_alias=ignoring, STALE_IF_ERROR=3600, PREFETCH=0)
+    cache.set("key", "old", None)
+    cache.get("key")
+    client = cache.remote.client.get_client(write=True)
+    for key in ("key", "list 1", "list 2"):
+        client.delete(cache.make_key(key))
+        client.rpush(cache.make_key(key), "x")
+    for _ in range(4):
+        clock.move(3)
+        assert [mode(cache).get(key) for key in ("list 1", "list 2")] == [None, None]
+    assert mode(cache).get("key") is None
+    assert not cache.local.in_outage

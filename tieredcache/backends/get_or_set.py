@@ -110,7 +110,9 @@ class GetOrSet(BaseCache):
                 store = self.early.method(own.key, self.get(key, MISSING, version), self.set, self.add)
         try:
             if store and own.stores() and self._can_store(key, version):
-                store(key, value, timeout, version)
+                step = own.storing
+                if store(key, value, timeout, version) is not False and step and step.overrun:
+                    self.delete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:
@@ -125,7 +127,9 @@ class GetOrSet(BaseCache):
                 store = self.early.method(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
         try:
             if store and own.stores() and self._can_store(key, version):
-                await store(key, value, timeout, version)
+                step = own.storing
+                if await store(key, value, timeout, version) is not False and step and step.overrun:
+                    await self.adelete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import CacheHandler, caches
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, default_key_func
 
 from tieredcache.backends.get_or_set import GetOrSet
 from tieredcache.config.registry import siblings, tier_for
@@ -110,11 +110,13 @@ class RemoteKeys(GetOrSet):
     def _reached(self) -> BaseCache:
         """The remote, for a call that is about to reach it.
 
-        Its prefix and version are compared with those that the local keys were made for: code may assign others at run time,
-        and from then on the remote makes each key.
+        What decides its keys is compared with what the local keys were made for: code may assign another prefix, version or
+        key function at run time, and from then on the remote makes each key.
         """
         tier, remote = self._tier, self.remote
-        if tier.prefix and tier.prefix != f"{remote.key_prefix}:{remote.version}:":
+        if tier.prefix and not (
+            remote.key_func is default_key_func and tier.prefix == f"{remote.key_prefix}:{remote.version}:"
+        ):
             for each in siblings(tier):
                 each.prefix = ""
                 each.forget_all()  # the hit path would go on finding what is kept under the strings themselves

@@ -232,9 +232,9 @@ class LRUCache(StoreKeys):
         local_key = key if version is None and self._plain and type(key) is str else self.local_key(key, version)
         removed: list[Any] = []
         store = self._store
-        store.deletes += 1
         if store.inflight.under_way:  # before the lock: a value that is computed is added under it, unless it is forgotten
             store.inflight.overtake([local_key])
+        store.deletes += 1
         with store.lock:
             entry = store.index.get(local_key)
             if entry is None:
@@ -254,8 +254,8 @@ class LRUCache(StoreKeys):
         """Remove everything, of all instances that share the store."""
         store = self._store
         removed: list[Any] = []
-        store.deletes += 1
         store.inflight.overtake(None)
+        store.deletes += 1
         with store.lock:
             store.forgotten += len(store)
             store.empty(removed)

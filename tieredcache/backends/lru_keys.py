@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tieredcache.config.options import LRUOptions
 
 _KEY_SETTINGS: Final = ("key_prefix", "version", "key_func")
+_MAKERS: Final = ("make_key", "make_and_validate_key")
 _EMPTY: Final[LRU[Any, BareEntry]] = LRU(1)
 """What the fast path of an instance looks into whose keys are not the strings themselves: it always misses."""
 
@@ -83,14 +84,17 @@ class StoreKeys(GetOrSet):
 
     def _prefix(self) -> str | None:
         kind = type(self)
-        usual = kind.make_key is BaseCache.make_key and not any(hasattr(kind, name) for name in _KEY_SETTINGS)
+        usual = all(getattr(kind, name) is getattr(BaseCache, name) for name in _MAKERS)
+        usual = usual and not any(hasattr(kind, name) for name in _KEY_SETTINGS)
         return super().make_key("") if usual and self.key_func is default_key_func else None
 
     def local_key(self, key: Any, version: Any = None) -> Hashable:
         """The store's key for ``(key, version)``."""
         if version is None and self._plain and type(key) is str:
             return key
-        made: Any = self.make_key(key, version)  # a KEY_FUNCTION may return anything
+        # Keys are not validated, but a subclass may make them there; and a KEY_FUNCTION may return anything.
+        own = type(self).make_and_validate_key is not BaseCache.make_and_validate_key
+        made: Any = self.make_and_validate_key(key, version) if own else self.make_key(key, version)
         prefix = self._store.prefix
         if prefix is not None and isinstance(made, str) and made.startswith(prefix):
             return made[len(prefix) :]

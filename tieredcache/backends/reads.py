@@ -13,7 +13,7 @@ from tieredcache.freshness import accepts
 from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN
 from tieredcache.local.sample import compare
 from tieredcache.remote.circuit import WHOLE
-from tieredcache.remote.failures import Swallowed, is_remote_error, may_be_repeated, says_down
+from tieredcache.remote.failures import Swallowed, client_error, is_remote_error, may_be_repeated, says_down
 from tieredcache.remote.reader import Undecodable
 
 if TYPE_CHECKING:
@@ -168,9 +168,12 @@ class RemoteReads(RemoteWrites):
         """What stands in for the answers of a remote that has failed; raises ``error`` where nothing does."""
         tier, read = self._tier, reads[0]
         server = self._server(read)
-        if not is_remote_error(error, tier.packages):
+        if not is_remote_error(client_error(error), tier.packages):
             tier.circuit.ended(server, read.local_key)
-            raise error
+            if not isinstance(error, Swallowed):
+                raise error
+            tier.misses += len(reads)  # as the remote calls it
+            return [MISSING] * len(reads)
         tier.remote_errors += 1
         if says_down(error):
             tier.circuit.failed(server, read.local_key, read.started, error)

@@ -178,12 +178,12 @@ class TieredCache(RemoteReads):
     def _look_many(self, keys: list[Any], version: Any) -> tuple[list[tuple[Any, Hashable, Any]], dict[Hashable, Read]]:
         """The keys with what the local tier answers, and the reads that have to be made, by local key.
 
-        Two keys that are one to the remote (``1`` and ``"1"``) are asked for once.
+        Two keys that are one to the remote (``1`` and ``"1"``) are asked for once; one that is given twice is planned once.
         """
         tier, index = self._tier, self._tier.index
         plan: list[tuple[Any, Hashable, Any]] = []
         reads: dict[Hashable, Read] = {}
-        for key in keys:
+        for _, key in dict.fromkeys(zip(map(type, keys), keys, strict=True)):
             local_key, value = self.local_key(key, version), UNKNOWN
             if local_key not in reads:
                 # Looked up first: what is not there costs serve() an exception.
@@ -210,7 +210,9 @@ class TieredCache(RemoteReads):
                 if source is entry.value and maker is build:
                     return built
             self._tier.not_hits += 1
-        except (KeyError, AttributeError):
+        except AttributeError:  # nothing derived so far, or forgotten this moment
+            self._tier.not_hits += 1
+        except KeyError:
             pass
         return self._tier.derived(self.local_key(key), build, accepts_once)
 

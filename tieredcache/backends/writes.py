@@ -14,7 +14,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from tieredcache.backends.keys import RemoteKeys
 from tieredcache.config.registry import siblings
 from tieredcache.freshness import note_write, writes_are_noted
-from tieredcache.local.inflight import STORING, await_, wait
+from tieredcache.local.inflight import STORING, await_, overrun, wait
 from tieredcache.remote.failures import describe, is_remote_error
 from tieredcache.remote.reader import remote_async
 
@@ -59,8 +59,9 @@ class RemoteWrites(RemoteKeys):
         """As ``_write``."""
         remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            if storing := self._announce(local_keys, sync=False):
-                await await_(*storing, seconds=STORING)
+            storing = self._announce(local_keys, sync=False)
+            if storing and not await await_(*storing, seconds=STORING):
+                overrun(storing)
             result: Result = await remote_async(remote, name)(*args, **extra)
             self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
@@ -77,8 +78,9 @@ class RemoteWrites(RemoteKeys):
 
     def _begin_write(self, local_keys: list[Any] | None) -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
-        if storing := self._announce(local_keys, sync=True):
-            wait(*storing, seconds=STORING)
+        storing = self._announce(local_keys, sync=True)
+        if storing and not wait(*storing, seconds=STORING):
+            overrun(storing)
 
     def _announce(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
         """Tell all tiers that these keys are about to be written; returns what is being stored now, to be waited for."""

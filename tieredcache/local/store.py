@@ -126,12 +126,8 @@ class Store(Generic[Kept]):
             index[key] = entry
             if self.max_bytes is not None:
                 self.bytes += entry.size - (0 if old is None else old.size)
-            while len(index) > capacity or self.bytes > self._limit:
-                last = policy.last(lru, entry) if policy else lru.peek_last_item()
-                if last is None:
-                    break
-                self._unlink(last, removed)
-                self.evictions += 1
+            if len(index) > capacity or self.bytes > self._limit:
+                self._evict(entry, capacity, removed)
             if policy:  # what a call would do, which is one for every fill
                 policy.placed = entry.placed = policy.placed + 1  # type: ignore[attr-defined]
                 if old is not None:
@@ -148,9 +144,7 @@ class Store(Generic[Kept]):
         if self.bytes > self._limit and not self.busy:
             try:
                 self.busy, self.sound = True, False
-                while self.bytes > self._limit and (last := self.lru.peek_last_item()):
-                    self._unlink(last, removed)
-                    self.evictions += 1
+                self._evict(entry, FOREVER, removed)
                 self.sound = True
             finally:
                 self.busy = False
@@ -177,11 +171,27 @@ class Store(Generic[Kept]):
             return
         try:
             self.busy, self.sound = True, False
-            while last := self.lru.peek_last_item():
-                self._unlink(last, removed)
+            self._take_all(removed)
             self._repair()
         finally:
             self.busy = False
+
+    # These loops are functions of their own: as Python 3.12 and 3.13 compile the end of a ``while``, an exception that a
+    # signal handler raises there passes by a ``finally`` around the loop.
+
+    def _evict(self, entry: Kept, capacity: float, removed: list[Any]) -> None:
+        """Make room for ``entry``."""
+        lru, policy = self.lru, self._policy
+        while len(self.index) > capacity or self.bytes > self._limit:
+            last = policy.last(lru, entry) if policy else lru.peek_last_item()
+            if last is None:
+                break
+            self._unlink(last, removed)
+            self.evictions += 1
+
+    def _take_all(self, removed: list[Any]) -> None:
+        while last := self.lru.peek_last_item():
+            self._unlink(last, removed)
 
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor

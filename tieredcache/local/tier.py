@@ -273,9 +273,9 @@ class LocalTier(Store[Entry]):
 
     def forget(self, local_key: Hashable) -> None:
         """Drop the local copy, and keep reads and computations under way from putting an older value back."""
-        self.marks[hash(local_key) % MARKS] = object()
-        if self.inflight.under_way:
+        if self.inflight.under_way:  # before the mark: by a new one it is seen that the computations have been told
             self.inflight.overtake([local_key])
+        self.marks[hash(local_key) % MARKS] = object()
         entry = self.index.get(local_key)
         if entry is not None:
             removed = [entry.kill()]
@@ -289,8 +289,8 @@ class LocalTier(Store[Entry]):
 
     def forget_all(self) -> None:
         """Forget everything."""
+        self.inflight.overtake(None)  # as above
         self.marks = [object() for _ in range(MARKS)]
-        self.inflight.overtake(None)
         self.forgotten += len(self.index)
         removed: list[Any] = [entry.kill() for entry in self.index.copy().values()]
         with self.lock:

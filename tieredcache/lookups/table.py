@@ -101,6 +101,17 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
         rows = self._derived(self._cache_key, self._index)  # as _rows(), without the call: it would add a fifth
         return (self._rows() if rows is None else rows)[key]
 
+    @overload
+    def get(self, key: Hashable, /) -> Row | None: ...
+    @overload
+    def get(self, key: Hashable, /, default: Row | Default) -> Row | Default: ...
+    def get(self, key: Hashable, /, default: Any = None) -> Any:
+        """As a dict's. ``Mapping`` takes a ``KeyError`` of the source for a key that is not there; so it does for ``in``."""
+        return self._rows().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows()
+
     def __len__(self) -> int:
         return len(self._rows())
 

@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from asgiref.sync import SyncToAsync
 from django.core.signals import request_started
 
 from tieredcache.clock import clock
@@ -73,7 +74,9 @@ def current_burst(now: float) -> Burst:
     """The burst of this request; outside requests that of this thread, task or greenlet."""
     burst = _current.get()
     if burst is None or len(burst.keys) >= LONGEST_BURST or (not burst.of_request and burst.latest + PAUSE < now):
-        burst = Burst(now, of_request=burst is not None and burst.of_request)
+        # Under ASGI, Django 5.2 sends request_started from a task of its own, which cannot set the view's variables.
+        of_request = SyncToAsync.thread_sensitive_context.get(None) is not None if burst is None else burst.of_request
+        burst = Burst(now, of_request=of_request)
         _current.set(burst)
     burst.latest = now
     return burst
@@ -132,7 +135,7 @@ class Prefetch:
         try:
             self._busy = True
             value, burst, known = entry.value, current_burst(now), self.known.get(local_key)
-            size = len(value) if isinstance(value, (str, bytes)) else size_of(value)  # as nearly always
+            size = len(value) if issubclass(type(value), (str, bytes)) else size_of(value)  # as nearly always
             if known is not None and known.bursts[-1] is burst:
                 known.missing = None
                 return
@@ -141,8 +144,7 @@ class Prefetch:
             self._size += 1
             burst.keys.append(local_key)
             self.known[local_key] = Known(key, size, (*(known.bursts if known else ())[1 - BURSTS :], burst))
-            while self._size > self._capacity and len(self._bursts) > 1:
-                self._forget(next(iter(self._bursts)))
+            self._forget_oldest()
         except AttributeError:  # the copy was forgotten this moment, and has no value any more
             pass
         finally:
@@ -154,14 +156,16 @@ class Prefetch:
         if known := self.known.get(local_key):
             known.missing = current_burst(clock())
 
-    def _forget(self, burst: Burst) -> None:
-        for local_key in burst.keys:
-            if (known := self.known.get(local_key)) and burst in known.bursts:
-                known.bursts = tuple([other for other in known.bursts if other is not burst])
-                if not known.bursts:
-                    del self.known[local_key]
-        self._size -= self._bursts[burst]
-        del self._bursts[burst]
+    def _forget_oldest(self) -> None:  # a function, as in store.py
+        while self._size > self._capacity and len(self._bursts) > 1:
+            burst = next(iter(self._bursts))
+            for local_key in burst.keys:
+                if (known := self.known.get(local_key)) and burst in known.bursts:
+                    known.bursts = tuple([other for other in known.bursts if other is not burst])
+                    if not known.bursts:
+                        del self.known[local_key]
+            self._size -= self._bursts[burst]
+            del self._bursts[burst]
 
     def trip(
         self, asked: Collection[Hashable], index: Mapping[Hashable, Entry], accepts: Callable[[float], bool]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
-from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS, time_limits
+from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS, is_callers
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
 from tieredcache.remote.reader import Reader, Undecodable, in_seconds
@@ -88,8 +88,8 @@ def _answer(value: Any, pttl: Any, decode: Callable[[Any], Any], *, asked: bool 
     try:
         decoded = decode(value)
     except Exception as error:
-        known = isinstance(error, (*VALUE_ERRORS, *undecodable_errors()))
-        if isinstance(error, (TimeoutError, *time_limits())) or (asked and not known):
+        known = not isinstance(error, TimeoutError) and isinstance(error, (*VALUE_ERRORS, *undecodable_errors()))
+        if is_callers(error) or (asked and not known):
             raise  # a time limit, which may be of a class that is not known
         return Undecodable(error), None  # it cannot be read, and so is no answer
     if pttl == -1:

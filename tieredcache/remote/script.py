@@ -6,6 +6,7 @@ between the commands of a script; a pipeline reads the values first, see ``tiere
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from typing import Any, Final
@@ -32,13 +33,12 @@ class ManyKeys(Reader):
     """Reads many keys of one remote, and remembers whether its server runs the script.
 
     A proxy in front of several servers may send it to one of them, where the keys of the others are missing. So until it has
-    found ``TRUSTED`` keys, what it misses is asked for again. Found then, it may have been written meanwhile: once.
+    found ``TRUSTED`` keys, what it misses is asked for again; and once more by the script, if it is there then.
     """
 
     mget: bool = True  # as the remote's own get_many; else that is a pipeline of GETs
     scripts: bool = True  # until the server has refused them
     _found: int = 0
-    _missed: bool = False  # whether it has missed what was there
     _large: bool = False  # whether the values that were read last are
 
     def ask(self, connection: Any, names: list[str]) -> tuple[list[Any], list[Any]]:
@@ -65,8 +65,11 @@ class ManyKeys(Reader):
         self._large = _are_large(values)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
         if found and any(one is None and value is not None for one, value in zip(found, values, strict=True)):
-            refusal = "it does not find every key" if self._missed else ""
-            self._missed, self._found = True, 0
+            with contextlib.suppress(Exception):  # the values are there
+                again, _ = _run(connection, names)  # another process may have written them after the script
+                if any(one is None and value is not None for one, value in zip(again, values, strict=True)):
+                    refusal = "it does not find every key"
+            self._found = 0
         if refusal and self.scripts:
             self.scripts = False
             logger.warning("The remote cache %r runs no script, and reads many keys by a pipeline: %s", self.alias, refusal)
