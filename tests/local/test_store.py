@@ -105,7 +105,7 @@ def test_what_leaves_the_store_is_handed_to_the_caller():
     store.discard(("c",), entries[0], removed)
     assert removed == [], "another entry has the place"
     store.discard(("c",), last, removed)
-    assert removed == [(("c",), last)]
+    assert removed == [last]
     assert [*store.index] == [*store.lru.keys()] == [keys[1]]
 
 

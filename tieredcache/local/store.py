@@ -156,7 +156,14 @@ class Store(Generic[Kept]):
         try:
             self.busy = True
             sound, self.sound = self.sound, False
-            self._unlink((key, entry), removed)
+            removed.append(entry)
+            try:  # noqa: SIM105 - as in kill()
+                del self.lru[key]
+            except KeyError:
+                pass  # an exception had cut its way in
+            del self.index[key]
+            if self.max_bytes is not None:
+                self.bytes -= entry.size
             if self._policy:  # forgotten by a write, perhaps: a read that comes now is another read of it
                 self._policy.remember(key, len(self.index))
             self.sound = sound
@@ -196,10 +203,7 @@ class Store(Generic[Kept]):
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor
         # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
-        try:  # noqa: SIM105 - as in kill()
-            del self.lru[item[0]]
-        except KeyError:
-            pass  # an exception had cut its way in
+        del self.lru[item[0]]
         if self.index.pop(item[0], None) is not None and self.max_bytes is not None:
             self.bytes -= item[1].size
 
