@@ -127,6 +127,25 @@ def test_nothing_is_changed_amid_a_change():
     assert len(store) == len(store.lru) == 0
 
 
+class Changing:
+    """A key whose hash is another one each time, a hundred times."""
+
+    asked = 0
+
+    def __hash__(self):
+        self.asked += 1
+        assert self.asked < 100, "without an end"
+        return self.asked
+
+
+def test_an_eviction_ends_when_the_hash_of_a_key_has_changed():
+    """It cannot be taken out: that is an error, and not to be tried for ever."""
+    store, removed = Store(1, alone=True), []
+    store.put(Changing(), entry("kept"), 1, removed)
+    with pytest.raises(KeyError):
+        store.put("key", entry("new"), 1, removed)
+
+
 def test_a_clear_that_breaks_in_clears(make_lru, breaking_in):
     """What was there before is not served afterwards."""
     cache = make_lru(OPTIONS={"MAX_ENTRIES": 2})

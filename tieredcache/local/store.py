@@ -202,7 +202,8 @@ class Store(Generic[Kept]):
 
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor
-        # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns.
+        # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns. A KeyError, of a key whose hash has
+        # changed, is raised: who takes out the last entry until there is room would do so without an end.
         del self.lru[item[0]]
         if self.index.pop(item[0], None) is not None and self.max_bytes is not None:
             self.bytes -= item[1].size
