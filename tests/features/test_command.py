@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from django.test import override_settings
 from tests.support.caches import LRU
 from tests.support.commands import DOUBLE, report, run, settings, tiered
 from tieredcache.config.excluded import EXCLUDED_PREFIXES
-from tieredcache.config.options import _LRU, _TIERED
+from tieredcache.config.options import LRUOptions, TieredOptions
 from tieredcache.management.commands.tieredcache import Command
 from tieredcache.plan.monitor import error_name
 
@@ -263,6 +264,7 @@ def test_the_page_names_everything():
             found.update(names(about))
     section = re.search(r"^### JSON\n(.*?)^##", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
     listed = re.findall(r"^- `([^`]+)`: ", section, re.MULTILINE)
-    options = {f"*.settings.{name.lower()}" for name in (*_TIERED, *_LRU)}  # the page names them by a line for all
+    # The page names them by a line for all.
+    options = {f"*.settings.{option.name}" for kind in (TieredOptions, LRUOptions) for option in fields(kind)}
     assert {name for name in found if name.startswith("*.settings.")} == options
     assert sorted(listed) == sorted({*found} - options | {"*.settings.*"})
