@@ -22,6 +22,10 @@ from tieredcache.backends import LRUCache, TieredCache
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    _Proxy = ConnectionProxy[Any]
+else:
+    _Proxy = ConnectionProxy  # where it runs it takes no type
+
 METHODS: Final = frozenset(name for name, value in vars(BaseCache).items() if name[0] != "_" and callable(value))
 _FUNCTIONS: Final = {getattr(kind, name) for kind in (TieredCache, LRUCache) for name in METHODS}
 """What the proxy may keep a bound method of: not what has taken its place for a while, such as a mock."""
@@ -73,7 +77,7 @@ class SharedCaches:
             _default.unbind()
 
 
-class SharedCache(ConnectionProxy):  # type: ignore[type-arg]  # where it runs it takes no type
+class SharedCache(_Proxy):
     """The default cache, as ``django.core.cache.cache``; of a shared backend it keeps the bound methods that were used."""
 
     # An attribute of __dict__ would take longer to find, by half of a hit on Python 3.13, beside a __getattr__.
