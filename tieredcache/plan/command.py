@@ -21,7 +21,7 @@ from tieredcache.plan.text import lines, page
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tieredcache.plan.events import Event
 
@@ -59,8 +59,8 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[str], None]) -> None:
-    """Make the plan and print it; ``say``: progress. Raises ``PlanError``."""
+def run(options: dict[str, Any], say: Callable[[str], None]) -> Iterable[str]:
+    """Make the plan: the lines to print. ``say``: progress. Raises ``PlanError``."""
     first, *more = options["alias"] or ["default"]
     if more:
         raise PlanError("A plan is for one alias: name only one.")
@@ -77,11 +77,7 @@ def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[st
             Path(options["html"]).write_text(page(report), encoding="utf-8")
         except OSError as error:
             raise PlanError(f"{options['html']} could not be written: {error.strerror}.") from None
-    if options["json"]:
-        write(json.dumps(report, indent=2))
-    else:
-        for line in lines(report):
-            write(line)
+    return [json.dumps(report, indent=2)] if options["json"] else lines(report)
 
 
 def _aliases(alias: str, *, named: bool) -> tuple[str, str]:

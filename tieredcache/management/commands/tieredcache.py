@@ -22,7 +22,7 @@ from tieredcache.remote import client_error, reader_for
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PREFIX: Final = "tieredcache-command:"
 """The prefix of the key that is written to the remote for as long as it takes to measure."""
@@ -58,7 +58,7 @@ class Command(BaseCommand):
     def plan(self, options: dict[str, Any]) -> None:
         """Print what a local tier would save."""
         try:
-            run(options, self.stderr.write, lambda line: self.stdout.write(self._printable(line)))
+            self._print(run(options, self.stderr.write))
             self.stdout.flush()
         except PlanError as error:
             raise CommandError(str(error)) from None
@@ -75,23 +75,21 @@ class Command(BaseCommand):
             if alias not in known:
                 raise CommandError(f"{alias!r} has no local tier. Aliases that have one: {', '.join(known) or 'none'}.")
         report = {alias: _describe(alias) for alias in known if not names or alias in names}
-        if as_json:
-            self.stdout.write(json.dumps(report, indent=2))
-        else:
-            for line in _lines(report):
-                self.stdout.write(self._printable(line))
+        self._print([json.dumps(report, indent=2)] if as_json else _lines(report))
         wrong = [alias for alias, about in report.items() if about["error"]]
         if wrong:
             raise CommandError(f"Something is wrong with {', '.join(wrong)}.")
 
-    def _printable(self, line: str) -> str:
-        """``line`` in the characters that the output has: its encoding may be ASCII."""
+    def _print(self, lines: Iterable[str]) -> None:
+        """Print ``lines`` in the characters that the output has: its encoding may be ASCII."""
         encoding = getattr(self.stdout, "encoding", None) or "utf-8"
-        try:
-            line.encode(encoding)
-        except UnicodeEncodeError:
-            return line.replace("µs", "us").encode(encoding, "backslashreplace").decode(encoding)
-        return line
+        for line in lines:
+            try:
+                line.encode(encoding)
+            except UnicodeEncodeError:
+                self.stdout.write(line.replace("µs", "us").encode(encoding, "backslashreplace").decode(encoding))
+            else:
+                self.stdout.write(line)
 
 
 def _is_ours(alias: str) -> bool:
