@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "TIEREDCACHE_TRACE_"
 MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
-LONGEST: Final = 10_000  # letters of a key
 TOGETHER: Final = 1_000  # events that are written before their request has ended
 OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete", "touch": "touch", "incr": "incr"} | {
     "decr": "incr",
@@ -99,7 +98,7 @@ class TraceRecorder:
         # No time twice: keys that are read at one time count as one get_many.
         time = self._latest = max(wall_clock(), self._latest + 2e-6)  # the file has microseconds
         for operation, key, value in found:
-            text, size = str(key).encode(errors="backslashreplace").decode()[:LONGEST], None
+            text, size = str(key).encode(errors="backslashreplace").decode(), None
             if value is not _ABSENT:
                 with _harmless():  # what a cache keeps by reference may have no pickle
                     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
