@@ -64,7 +64,7 @@ def run(options: dict[str, Any], say: Callable[[str], None]) -> Iterable[str]:
     first, *more = options["alias"] or ["default"]
     if more:
         raise PlanError("A plan is for one alias: name only one.")
-    alias, tiered = _aliases(first, named=bool(options["alias"] or not options["trace"]))
+    alias, tiered = _aliases(first)
     events, others = _events(options, alias, say)
     if not any(event.operation in {"get", "miss"} for event in events):
         raise PlanError("Nothing was read from this cache meanwhile. Watch for longer, under traffic, or name --alias.")
@@ -80,12 +80,10 @@ def run(options: dict[str, Any], say: Callable[[str], None]) -> Iterable[str]:
     return [json.dumps(report, indent=2)] if options["json"] else lines(report)
 
 
-def _aliases(alias: str, *, named: bool) -> tuple[str, str]:
+def _aliases(alias: str) -> tuple[str, str]:
     """The alias of the remote, and that of its tier, ``""`` where it has none yet."""
     if alias not in caches.settings:
-        if named:
-            raise PlanError(f"{alias!r} is not an alias in CACHES, which has: {', '.join(map(str, caches.settings))}.")
-        return alias, ""
+        raise PlanError(f"{alias!r} is not an alias in CACHES, which has: {', '.join(map(str, caches.settings))}.")
     if issubclass(backend_of(alias), TieredCache):
         return caches.settings[alias].get("LOCATION", ""), alias
     tiers = (each for each in caches.settings if issubclass(backend_of(each), TieredCache))

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieredcache.plan.report import AGES, MOST_STALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    # The label of a group of bars, and their values.
-    Group = tuple[str, Sequence[float]]
+    from collections.abc import Callable, Iterator
 
 MOST_PREFIXES: Final = 20
 ALMOST_NONE: Final = 0.5  # the share of keys with known sizes below which the memory is a guess
@@ -196,8 +193,10 @@ def _table(rows: list[list[str]]) -> str:
     return f"<div class=scroll><table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{body}</table></div>"
 
 
-def _bars(caption: str, groups: list[Group], text: Callable[[float], str], names: tuple[str, ...] = ()) -> str:
-    """Lying bars in groups, each with its value; the longest is the greatest."""
+def _bars(
+    caption: str, groups: list[tuple[str, list[float]]], text: Callable[[float], str], names: tuple[str, ...] = ()
+) -> str:
+    """Lying bars in groups, which have a label, each with its value; the longest is the greatest."""
     most = max((value for _, values in groups for value in values), default=0) or 1
     rows = ""
     for label, values in groups:
