@@ -51,21 +51,16 @@ def check_pages(**_: Any) -> list[CheckMessage]:
         return []  # cache_page names its alias in a view, where no check can see it
     options = read_aliases().get(alias := settings.CACHE_MIDDLEWARE_ALIAS)
     if isinstance(options, LRUOptions) and not options.copy_values:
-        where = f"CACHES[{alias!r}], an LRUCache without COPY_VALUES"
-        remedy = f"Set CACHES[{alias!r}]['OPTIONS']['COPY_VALUES'] to True, or CACHE_MIDDLEWARE_ALIAS to another alias."
+        where, remedy = "an LRUCache without COPY_VALUES", "['COPY_VALUES'] to True"
     elif isinstance(options, TieredOptions) and options.shares(_PAGES) and options.timeout_for(_PAGES) > 0:
-        where = f"CACHES[{alias!r}], whose SHARE_VALUES covers them"
-        remedy = (
-            f"Set CACHES[{alias!r}]['OPTIONS']['SHARE_VALUES'] to the prefixes of what nobody changes, or "
-            f"CACHE_MIDDLEWARE_ALIAS to another alias."
-        )
+        where, remedy = "whose SHARE_VALUES covers them", "['SHARE_VALUES'] to the prefixes of what nobody changes"
     else:
         return []
     return [
         Warning(
-            f"The per-site cache keeps its pages in {where}: every visitor is given the same response object, and with "
-            f"it the cookies that middleware set on it for another visitor.",
-            hint=remedy,
+            f"The per-site cache keeps its pages in CACHES[{alias!r}], {where}: every visitor is given the same response "
+            f"object, and with it the cookies that middleware set on it for another visitor.",
+            hint=f"Set CACHES[{alias!r}]['OPTIONS']{remedy}, or CACHE_MIDDLEWARE_ALIAS to another alias.",
             id="tieredcache.W013",
         )
     ]

@@ -21,7 +21,7 @@ from tieredcache.plan.text import lines, page
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tieredcache.plan.events import Event
 
@@ -59,12 +59,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[str], None]) -> None:
-    """Make the plan and print it; ``say``: progress. Raises ``PlanError``."""
+def run(options: dict[str, Any], say: Callable[[str], None]) -> Iterable[str]:
+    """Make the plan: the lines to print. ``say``: progress. Raises ``PlanError``."""
     first, *more = options["alias"] or ["default"]
     if more:
         raise PlanError("A plan is for one alias: name only one.")
-    alias, tiered = _aliases(first, named=bool(options["alias"] or not options["trace"]))
+    alias, tiered = _aliases(first)
     events, others = _events(options, alias, say)
     if not any(event.operation in {"get", "miss"} for event in events):
         raise PlanError("Nothing was read from this cache meanwhile. Watch for longer, under traffic, or name --alias.")
@@ -77,19 +77,13 @@ def run(options: dict[str, Any], say: Callable[[str], None], write: Callable[[st
             Path(options["html"]).write_text(page(report), encoding="utf-8")
         except OSError as error:
             raise PlanError(f"{options['html']} could not be written: {error.strerror}.") from None
-    if options["json"]:
-        write(json.dumps(report, indent=2))
-    else:
-        for line in lines(report):
-            write(line)
+    return [json.dumps(report, indent=2)] if options["json"] else lines(report)
 
 
-def _aliases(alias: str, *, named: bool) -> tuple[str, str]:
+def _aliases(alias: str) -> tuple[str, str]:
     """The alias of the remote, and that of its tier, ``""`` where it has none yet."""
     if alias not in caches.settings:
-        if named:
-            raise PlanError(f"{alias!r} is not an alias in CACHES, which has: {', '.join(map(str, caches.settings))}.")
-        return alias, ""
+        raise PlanError(f"{alias!r} is not an alias in CACHES, which has: {', '.join(map(str, caches.settings))}.")
     if issubclass(backend_of(alias), TieredCache):
         return caches.settings[alias].get("LOCATION", ""), alias
     tiers = (each for each in caches.settings if issubclass(backend_of(each), TieredCache))

@@ -8,7 +8,9 @@ import math
 import re
 import secrets
 from collections import Counter, defaultdict
+from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tieredcache.config import EXCLUDED
@@ -24,7 +26,6 @@ WRITES: Final = frozenset({"set", "delete", "incr"})
 """After these, a copy that was read before is stale."""
 MOST_PARTS: Final = 12
 """Longer prefixes that one is reported as."""
-MOST_KNOWN: Final = 100_000  # hashes that are remembered: a process that records does so for long
 BUILT_IN: Final = tuple(sorted({row.prefix for row in EXCLUDED}, key=len, reverse=True))
 # A key may be any bytes: what is no UTF-8 comes out of the file as it went in.
 _TEXT: Final = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -57,11 +58,10 @@ class Event(NamedTuple):
 
 def read_trace(paths: list[str]) -> list[Event]:
     """The events in CSV files, in the order of their times; raises ``PlanError``, with the line, where one is not valid."""
-    same: dict[str, str] = {}  # a key is stored once, however often it occurs
-    return sorted((event for path in paths for event in _read(path, same)), key=lambda event: event.time)
+    return sorted((event for path in paths for event in _read(path)), key=lambda event: event.time)
 
 
-def _read(path: str, same: dict[str, str]) -> Iterator[Event]:
+def _read(path: str) -> Iterator[Event]:
     try:
         with Path(path).open(**_TEXT) as file:  # type: ignore[call-overload]
             rows = csv.reader(file)
@@ -72,12 +72,11 @@ def _read(path: str, same: dict[str, str]) -> Iterator[Event]:
                     continue  # it was put together from several files, or two processes have begun it
                 try:
                     time, process, operation, key, size = row
-                    operation = OPERATIONS[OPERATIONS.index(operation)]
                     seconds = float(time)
-                    if not math.isfinite(seconds):
+                    if operation not in OPERATIONS or not math.isfinite(seconds):
                         raise ValueError  # noqa: TRY301 - as float() does
-                    process, key = same.setdefault(process, process), same.setdefault(key, key)
-                    yield Event(seconds, process, operation, key, int(size) if size else None)
+                    # Each text is stored once, however often it occurs.
+                    yield Event(seconds, intern(process), intern(operation), intern(key), int(size) if size else None)
                 except ValueError:
                     remedy = f"Each has {', '.join(HEADER)}; an operation is one of {', '.join(OPERATIONS)}."
                     raise PlanError(f"{path}, line {rows.line_num}, is not an event. {remedy}") from None
@@ -107,19 +106,14 @@ def hasher(salt: bytes = b"") -> Callable[[str], str]:
     Each part of it by itself, so that keys with a common prefix still have one; prefixes that packages have are left.
     """
     salt = salt or secrets.token_bytes(16)
-    known: dict[str, str] = {}
 
     def part(found: re.Match[str]) -> str:
         return hashlib.blake2b(found[0].encode(errors="surrogateescape"), key=salt, digest_size=6).hexdigest()
 
+    @lru_cache(maxsize=100_000)  # of a process that records for long
     def hashed(key: str) -> str:
-        found = known.get(key)
-        if found is None:
-            if len(known) >= MOST_KNOWN:
-                known.clear()
-            prefix = next((prefix for prefix in BUILT_IN if key.startswith(prefix)), "")
-            known[key] = found = prefix + re.sub(r"[^:./|\[]+", part, key[len(prefix) :])
-        return found
+        prefix = _built_in(key)
+        return prefix + re.sub(r"[^:./|\[]+", part, key.removeprefix(prefix))
 
     return hashed
 
@@ -139,8 +133,10 @@ def prefixes(keys: set[str]) -> dict[str, str]:
 
 
 def _prefix(key: str, parts: int) -> str:
-    built_in = next((prefix for prefix in BUILT_IN if key.startswith(prefix)), None)
-    if built_in:
-        return built_in
     found = re.match(rf"(?:[^:./|\[]*[:./|\[]){{1,{parts}}}", key) or re.match(r"\D+", key)
-    return found[0] if found else key
+    return _built_in(key) or (found[0] if found else key)
+
+
+def _built_in(key: str) -> str:
+    """The prefix of a package that ``key`` begins with, or ``""``."""
+    return next((prefix for prefix in BUILT_IN if key.startswith(prefix)), "")

@@ -133,8 +133,6 @@ def _problem(error: Exception) -> str:
 
 _LINE: Final = re.compile(rb"(\d+\.\d+) \[(\d+) (.*?)\] (?=\")", re.DOTALL)
 _ARGUMENT: Final = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-_ESCAPED: Final = re.compile(rb"\\(x[0-9a-f]{2}|.)", re.DOTALL)
-_CONTROL: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 
 AT_ONCE: Final = 1.0
 """Seconds within which a write follows the read that it was made for."""
@@ -164,13 +162,8 @@ def parse(line: bytes) -> tuple[float, int, str, list[bytes]] | None:
 
 
 def unescape(argument: bytes) -> bytes:
-    """The bytes that an argument was sent with."""
-    return _ESCAPED.sub(_original, argument) if b"\\" in argument else argument
-
-
-def _original(found: re.Match[bytes]) -> bytes:
-    code: bytes = found[1]
-    return bytes([int(code[1:], 16)]) if len(code) > 1 else _CONTROL.get(code, code)
+    """The bytes that an argument was sent with: the server escapes them as Python does."""
+    return argument.decode("unicode_escape").encode("latin-1")
 
 
 class Recorder:
@@ -213,9 +206,8 @@ class Recorder:
             if key is None:
                 self.others += 1
                 continue
-            size = None
-            if value and number + value < len(arguments):
-                size = len(_ESCAPED.sub(b".", arguments[number + value]))
+            known_size = value and number + value < len(arguments)
+            size = len(unescape(arguments[number + value])) if known_size else None
             self._note(Event(time, client, operation, key, size), [command, *arguments[number + 1 :]])
 
     def _note(self, event: Event, rest: list[bytes]) -> None:

@@ -14,8 +14,8 @@ import pickle
 import socket
 from collections import deque
 from contextlib import contextmanager, nullcontext, suppress
-from functools import wraps
-from inspect import signature
+from functools import cache, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from random import random
 from time import time as wall_clock
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "TIEREDCACHE_TRACE_"
 MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
-LONGEST: Final = 10_000  # letters of a key
 TOGETHER: Final = 1_000  # events that are written before their request has ended
 OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete", "touch": "touch", "incr": "incr"} | {
     "decr": "incr",
@@ -48,7 +47,7 @@ OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete
     **{f"{name}_many": name for name in ("get", "set", "delete")},
 }
 """By method, whose awaitable twin has an "a" before its name."""
-_PARAMETERS: Final = {name: tuple(signature(getattr(BaseCache, name)).parameters)[1:] for name in OPERATIONS}
+_MORE: Final = (Parameter("more", Parameter.VAR_POSITIONAL), Parameter("own", Parameter.VAR_KEYWORD))
 _ABSENT: Final = object()
 _HOST: Final = socket.gethostname()
 
@@ -99,7 +98,7 @@ class TraceRecorder:
         # No time twice: keys that are read at one time count as one get_many.
         time = self._latest = max(wall_clock(), self._latest + 2e-6)  # the file has microseconds
         for operation, key, value in found:
-            text, size = str(key).encode(errors="backslashreplace").decode()[:LONGEST], None
+            text, size = str(key).encode(errors="backslashreplace").decode(), None
             if value is not _ABSENT:
                 with _harmless():  # what a cache keeps by reference may have no pickle
                     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
@@ -179,13 +178,13 @@ class _Recorded:
         return markcoroutinefunction(call) if iscoroutinefunction(method) else call
 
     def _noting(self, name: str, method: Callable[..., Any], *, awaitable: bool) -> Callable[..., Any]:
-        parameters = _PARAMETERS[name]
-
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
-            given = dict(zip(parameters, args, strict=False)) | kwargs
-            if not _is_usual(name, args, kwargs):
+            try:
+                bound = _interface(name).bind(*args, **kwargs)
+            except TypeError:  # a mistake, or something of the backend's own
                 return method(*args, **kwargs)
+            given = bound.arguments
             default: Any = given.get("default")
             made: list[bool] = []
 
@@ -207,15 +206,13 @@ class _Recorded:
             async def awaited(coroutine: Any) -> Any:
                 return noted(await coroutine)
 
-            positional = parameters[: len(args)]
-            rest = {each: given[each] for each in given if each not in positional}
-            answer = method(*(given[each] for each in positional), *args[len(parameters) :], **rest)
+            answer = method(*bound.args, **bound.kwargs)
             return awaited(answer) if awaitable else noted(answer)
 
         return call
 
     def _note(self, name: str, given: dict[str, Any], answer: Any, *, missed: bool) -> None:
-        what = given[_PARAMETERS[name][0]]
+        what, *_ = given.values()  # the key, the keys, or the values by their keys
         if name == "get_or_set":  # as Django's own does
             for each in [("miss", what, _ABSENT), ("set", what, answer)] * missed:
                 self._noted([each])
@@ -227,7 +224,7 @@ class _Recorded:
             found = [("get" if key in answers else "miss", key, answers.get(key, _ABSENT)) for key in what]
         elif name == "set_many":
             found = [("set", key, value) for key, value in what.items()]
-        elif not answer and (name == "add" or given.get("nx")):
+        elif not answer and (name == "add" or given.get("own", {}).get("nx")):
             return  # it was refused
         else:
             keys = what if name == "delete_many" else [what]
@@ -239,12 +236,11 @@ class _Recorded:
             recorder.note(self._events, found)
 
 
-def _is_usual(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call is one of Django's interface: another one is a mistake, or does something of the backend's own."""
-    parameters = _PARAMETERS[name]
-    placed, needed = {*parameters[: len(args)]}, {parameters[0], *(["default"] if name == "get_or_set" else [])}
-    own = name == "get" and (len(args) > len(parameters) or kwargs.keys() - {*parameters})
-    return not own and not placed & kwargs.keys() and needed <= placed | kwargs.keys()
+@cache
+def _interface(name: str) -> Signature:
+    """The parameters of Django's method, and more that a backend may have: not of ``get``, which may answer otherwise."""
+    _, *parameters = signature(getattr(BaseCache, name)).parameters.values()
+    return Signature([*parameters, *(() if name == "get" else _MORE)])
 
 
 def _setting(name: str, default: Any, kind: Any, remedy: str) -> Any:

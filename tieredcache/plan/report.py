@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.config import EXCLUDED, TieredOptions
+from tieredcache.config import TieredOptions
 from tieredcache.plan.events import BUILT_IN, READS
 from tieredcache.plan.monitor import AT_ONCE
 from tieredcache.plan.simulate import POLICY, simulate
@@ -40,11 +40,11 @@ BY_CHANCE: Final = 3  # times as often as by chance
 
 def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], None]) -> dict[str, Any]:
     """All that the plan says; the names are those of the JSON."""
-    built_in = {row.prefix: 0.0 for row in EXCLUDED}
     counts = count_events(trace, prefix_of)
     found = suspects(counts)
     stay_out = {row["prefix"] for row in found if row["stays_out"]}
-    options = _with(TieredOptions(), built_in | dict.fromkeys(stay_out, 0.0))
+    kept_out = dict.fromkeys(stay_out.union(BUILT_IN), 0.0)
+    options = _with(TieredOptions(), kept_out)
     part, number_of = _part(trace), count(1)
 
     def row(**changes: Any) -> dict[str, Any]:
@@ -58,19 +58,14 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
     timeout = _choose(timeouts, "local_timeout")
     entries = [row(local_timeout=timeout, max_entries=number) for number in ENTRIES]
     number = max(_choose(entries, "max_entries"), options.max_entries)  # the default: a trace shows few of a site's keys
-    longer = _longer(trace, counts, stay_out | built_in.keys(), timeout)
+    longer = dict.fromkeys(_longer(trace, counts, timeout) - kept_out.keys(), LONGER)
     progress("simulating what is recommended ...")
-    chosen = _with(
-        replace(options, local_timeout=timeout, max_entries=number),
-        built_in | dict.fromkeys(stay_out, 0.0) | dict.fromkeys(longer, LONGER),
-    )
-    outcome = simulate(trace, chosen)
-    reads = sum(event.operation in READS for event in trace.events)
+    outcome = simulate(trace, _with(replace(options, local_timeout=timeout, max_entries=number), kept_out | longer))
     return {
         "seconds": trace.seconds,
         "events": len(trace.events),
         "processes": len(trace.processes),
-        "reads_per_second": reads / trace.seconds,
+        "reads_per_second": sum(known["reads"] for known in counts.values()) / trace.seconds,
         "commands_per_second": trace.trips / trace.seconds,
         "round_trips_per_second": trace.trips / trace.seconds,
         "sizes_known": sum(key in trace.sizes for key in prefix_of) / len(prefix_of),
@@ -78,7 +73,7 @@ def build(trace: Trace, prefix_of: dict[str, str], progress: Callable[[str], Non
         "recommended": {
             "LOCAL_TIMEOUT": timeout,
             "MAX_ENTRIES": number,
-            "LOCAL_TIMEOUTS": dict.fromkeys(sorted(stay_out - built_in.keys()), 0) | dict.fromkeys(sorted(longer), LONGER),
+            "LOCAL_TIMEOUTS": dict.fromkeys(sorted(stay_out.difference(BUILT_IN)), 0) | dict(sorted(longer.items())),
             **figures(trace, outcome),
         },
         "timeouts": timeouts,
@@ -125,27 +120,30 @@ def _choose(rows: list[dict[str, Any]], name: str) -> Any:
     return next(row[name] for row in few if row["hit_ratio"] >= NEARLY * best)
 
 
-def _longer(trace: Trace, counts: dict[str, Counter[str]], kept_out: set[str], timeout: float) -> set[str]:
+def _longer(trace: Trace, counts: dict[str, Counter[str]], timeout: float) -> set[str]:
     """The prefixes that were read often, and not written in a trace that is long enough to tell."""
-    reads = {prefix: known["get"] + known["miss"] for prefix, known in counts.items()}
     if trace.seconds < LONGER or timeout >= LONGER:
         return set()
-    often, only_read = OFTEN * sum(reads.values()), {prefix for prefix in reads if reads[prefix] == counts[prefix]["all"]}
-    return {prefix for prefix in only_read if reads[prefix] >= often} - kept_out
+    often = OFTEN * sum(known["reads"] for known in counts.values())
+    return {prefix for prefix, known in counts.items() if known["reads"] >= often and not known["writes"]}
 
 
 def _prefixes(counts: dict[str, Counter[str]], prefix_of: dict[str, str], outcome: Outcome) -> list[dict[str, Any]]:
     """What is recommended, by prefix, those with the most reads first."""
-    found: Counter[tuple[str, str]] = Counter()
-    for name, per_key in (("missed", outcome.missed), ("stale", outcome.stale)):
-        for key, number in per_key.items():
-            found[name, prefix_of[key]] += number
-    rows = []
-    for prefix, known in counts.items():
-        reads = known["get"] + known["miss"]
-        shares = (1 - found["missed", prefix] / reads, found["stale", prefix] / reads) if reads else (None, None)
-        row = {"prefix": prefix, "reads": reads, "writes": known["all"] - reads}
-        rows.append(row | {"hit_ratio": shares[0], "stale_share": shares[1]})
+    missed, stale = Counter[str](), Counter[str]()
+    for key, prefix in prefix_of.items():
+        missed[prefix] += outcome.missed[key]
+        stale[prefix] += outcome.stale[key]
+    rows = [
+        {
+            "prefix": prefix,
+            "reads": (reads := known["reads"]),
+            "writes": known["writes"],
+            "hit_ratio": 1 - missed[prefix] / reads if reads else None,
+            "stale_share": stale[prefix] / reads if reads else None,
+        }
+        for prefix, known in counts.items()
+    ]
     return sorted(rows, key=lambda row: (-row["reads"], -row["writes"], row["prefix"]))
 
 
@@ -159,7 +157,7 @@ def count_events(trace: Trace, prefix_of: dict[str, str]) -> dict[str, Counter[s
     for time, process, operation, key, _ in trace.events:
         known, mine = counts[prefix_of[key]], (process, key)
         known[operation] += 1
-        known["all"] += 1
+        known["reads" if operation in READS else "writes"] += 1
         if operation in READS:
             known["again"] += time - latest.get(mine, float("-inf")) <= SOON
             latest[mine] = time
@@ -187,7 +185,7 @@ def suspects(counts: dict[str, Counter[str]]) -> list[dict[str, Any]]:
 
 def _evidence(prefix: str, known: Counter[str]) -> tuple[list[str], list[str]]:
     """Why its keys must stay out, or are no good there; and what else is to be considered."""
-    harm, rest, reads = [], [], known["get"] + known["miss"]
+    harm, rest, reads = [], [], known["reads"]
     if prefix in BUILT_IN:
         harm.append("a package keeps here what must not be stale; it is kept out by default")
     both, writes = known["read, then written"], known["set"] + known["delete"]

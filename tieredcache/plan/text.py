@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieredcache.plan.report import AGES, MOST_STALE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    # The label of a group of bars, and their values.
-    Group = tuple[str, Sequence[float]]
+    from collections.abc import Callable, Iterator
 
 MOST_PREFIXES: Final = 20
 ALMOST_NONE: Final = 0.5  # the share of keys with known sizes below which the memory is a guess
@@ -130,12 +127,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 
 # --- the page ---
 
-WIDTH: Final = 440
-LEFT: Final = 130  # of the bars; the labels stand before them
-RIGHT: Final = 60  # of them, for their values
-BAR: Final = 16
 MOST_BARS: Final = 10
-LONGEST: Final = 17  # letters of a label
 _STYLE: Final = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1c1c1a; --soft: #62615c; --line: #deddd6; --box: #f6f5f1;
   --a: #2a78d6; --b: #eb6834; }
@@ -148,10 +140,12 @@ h1 { font-size: 26px; } h2 { font-size: 18px; margin: 32px 0 8px; }
 pre { background: var(--box); border-radius: 6px; overflow-x: auto; padding: 12px 16px; }
 .pictures { display: grid; gap: 24px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
 figure { margin: 0; } figcaption { font-weight: 600; } figcaption span { display: block; font-weight: 400; }
-svg { display: block; height: auto; width: 100%; }
-svg text { fill: var(--soft); font-size: 12px; } .a { fill: var(--a); } .b { fill: var(--b); }
+dl { align-items: center; color: var(--soft); display: grid; font-size: 13px; gap: 8px; grid-template-columns: 120px 1fr; }
+dt { overflow: hidden; text-align: right; text-overflow: ellipsis; white-space: nowrap; }
+dd { line-height: 17px; margin: 0; padding-right: 60px; white-space: nowrap; }
+.a, .b { border-radius: 2px; display: inline-block; height: 14px; margin-right: 6px; vertical-align: middle; }
+.a { background: var(--a); } .b { background: var(--b); } .a, .b { print-color-adjust: exact; }
 .scroll { overflow-x: auto; }
-i { border-radius: 2px; display: inline-block; height: 10px; margin: 0 6px 0 0; width: 10px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: 4px 14px 4px 0; text-align: left; vertical-align: top; }
 th { font-weight: 500; white-space: nowrap; } td:first-child { overflow-wrap: anywhere; }
@@ -199,24 +193,18 @@ def _table(rows: list[list[str]]) -> str:
     return f"<div class=scroll><table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{body}</table></div>"
 
 
-def _bars(caption: str, groups: list[Group], text: Callable[[float], str], names: tuple[str, ...] = ()) -> str:
-    """Lying bars in groups, each with its value; the longest is the greatest."""
+def _bars(
+    caption: str, groups: list[tuple[str, list[float]]], text: Callable[[float], str], names: tuple[str, ...] = ()
+) -> str:
+    """Lying bars in groups, which have a label, each with its value; the longest is the greatest."""
     most = max((value for _, values in groups for value in values), default=0) or 1
-    shapes, y = [], 4
+    rows = ""
     for label, values in groups:
-        short = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-        middle = y + BAR * len(values) / 2 + 4
-        shapes.append(f"<text x={LEFT - 8} y={middle} text-anchor=end>{escape(short)}<title>{escape(label)}</title></text>")
-        for color, value in zip("ab", values, strict=False):
-            width = value / most * (WIDTH - LEFT - RIGHT)
-            shapes.append(f"<rect class={color} x={LEFT} y={y} width={width:.1f} height={BAR - 2} rx=2 />")
-            shapes.append(f"<text x={LEFT + width + 6:.1f} y={y + 11}>{text(value)}</text>")
-            y += BAR
-        y += 8
-    legend = "".join(
-        f"<i style='background: var(--{color})'></i>{escape(name)} &ensp; " for color, name in zip("ab", names, strict=False)
-    )
-    return (
-        f"<figure><figcaption>{escape(caption)}<span>{legend}</span></figcaption>"
-        f"<svg viewBox='0 0 {WIDTH} {y}' role=img aria-label='{escape(caption)}'>{''.join(shapes)}</svg></figure>"
-    )
+        bars = (f"{_bar(color, f'{value / most:.1%}')}{text(value)}" for color, value in zip("ab", values, strict=False))
+        rows += f"<dt title='{escape(label)}'>{escape(label)}<dd>{'<br>'.join(bars)}"
+    legend = "".join(f"{_bar(color, '10px')}{escape(name)} &ensp; " for color, name in zip("ab", names, strict=False))
+    return f"<figure><figcaption>{escape(caption)}<span>{legend}</span></figcaption><dl>{rows}</dl></figure>"
+
+
+def _bar(color: str, width: str) -> str:
+    return f"<span class={color} style='width: {width}'></span>"
