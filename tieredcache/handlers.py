@@ -53,11 +53,11 @@ class SharedCaches:
 
     def __setitem__(self, alias: str, backend: BaseCache) -> None:
         self._assigned.add(alias)
-        self.reset()
+        self._unshare()
         django_caches[alias] = backend
 
     def __delitem__(self, alias: str) -> None:
-        self.reset()
+        self._unshare()
         del django_caches[alias]
 
     def __iter__(self) -> Iterator[str]:
@@ -73,8 +73,12 @@ class SharedCaches:
     def reset(self, *, setting: str = "CACHES", **_: Any) -> None:
         """Ask Django for each backend again."""
         if setting == "CACHES":
-            self._shared = {}
-            _default.unbind()
+            self._assigned = set()
+            self._unshare()
+
+    def _unshare(self) -> None:
+        self._shared = {}
+        _default.unbind()
 
 
 class SharedCache(_Proxy):
