@@ -183,8 +183,12 @@ class TieredCache(RemoteReads):
         tier, index = self._tier, self._tier.index
         plan: list[tuple[Any, Hashable, Any]] = []
         reads: dict[Hashable, Read] = {}
-        for _, key in dict.fromkeys(zip(map(type, keys), keys, strict=True)):
+        given: dict[tuple[type, Hashable], Any] = {}  # not by the keys themselves: one that cannot be hashed is a miss
+        for key in keys:
             local_key, value = self.local_key(key, version), UNKNOWN
+            if (name := (type(key), local_key)) in given and given[name] == key:
+                continue
+            given[name] = key
             if local_key not in reads:
                 # Looked up first: what is not there costs serve() an exception.
                 if local_key in index:

@@ -123,8 +123,8 @@ class Reader:
         ``asked``: so many of them are asked for; those that are brought along are ``Undecodable`` where they do not decode.
         """
         found = None
-        if len(set(keys)) == len(keys):  # else the remote's dict could not tell them apart, as it cannot 1 and True
-            with contextlib.suppress(*_decode_errors()):
+        with contextlib.suppress(*_decode_errors()):  # or a key cannot be hashed
+            if len(set(keys)) == len(keys):  # else the remote's dict could not tell them apart, as it cannot 1 and True
                 found = remote.get_many(keys, version=version)
         if found is None:
             alone: list[Answer] = [self.get(remote, key, version, ttl=ttl) for key in keys[:asked]]
