@@ -84,6 +84,8 @@ def test_a_key_is_asked_for_once_when_it_is_given_many_times(make_cache, mode):
         assert mode(cache).get_many(["a"] * 50 + ["1", 1] + ["a"] * 50) == {"a": 1, "1": 2, 1: 2}
     assert get.call_count == 3
     assert mode(cache).get_many([["no"]]) == cache.remote.get_many([["no"]]) == {}
+    cache.set(True, "yes")
+    assert mode(cache).get_many([True, 1, True]) == cache.remote.get_many([True, 1, True]) == {True: "yes"}
 
 
 def test_a_copy_of_which_nothing_was_made_is_no_hit(make_cache):

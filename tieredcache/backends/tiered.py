@@ -183,12 +183,15 @@ class TieredCache(RemoteReads):
         tier, index = self._tier, self._tier.index
         plan: list[tuple[Any, Hashable, Any]] = []
         reads: dict[Hashable, Read] = {}
-        given: dict[tuple[type, Hashable], Any] = {}  # not by the keys themselves: one that cannot be hashed is a miss
+        given: dict[Any, Hashable] = {}
         for key in keys:
             local_key, value = self.local_key(key, version), UNKNOWN
-            if (name := (type(key), local_key)) in given and given[name] == key:
-                continue
-            given[name] = key
+            try:
+                if given.get(key) == local_key:  # else an equal one was given since: 1 and True are one key to a dict only
+                    continue
+                given[key] = local_key
+            except TypeError:  # it cannot be hashed: a miss
+                pass
             if local_key not in reads:
                 # Looked up first: what is not there costs serve() an exception.
                 if local_key in index:

@@ -157,8 +157,8 @@ class Reader:
     async def aget_many(self, remote: BaseCache, keys: Sequence[Any], version: Any, *, ttl: bool = True) -> list[Answer]:
         """As ``get_many``, by the remote's own async methods."""
         found = None
-        if len(set(keys)) == len(keys):
-            with contextlib.suppress(*_decode_errors()):
+        with contextlib.suppress(*_decode_errors()):
+            if len(set(keys)) == len(keys):
                 found = await remote.aget_many(keys, version=version)
         if found is None:
             return [await self.aget(remote, key, version, ttl=ttl) for key in keys]
