@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tieredcache.local.inflight import Computation
     from tieredcache.local.tier import Read
-    from tieredcache.remote.prefetch import Trip
     from tieredcache.remote.reader import Answer
 
 
@@ -35,12 +34,7 @@ class RemoteReads(RemoteWrites):
             return instead[0]
         try:
             reader = tier.reader or self._reader()
-            if (
-                tier.prefetches
-                and not exists
-                and (trip := self._trip([read]))
-                and (answers := self._bring(remote, [read], trip))
-            ):
+            if tier.prefetches and not exists and (answers := self._bring(remote, [read])):
                 return self._keep(read, answers[0])
             ask = reader.exists if exists else reader.get
             answer = ask(remote, read.key, read.version, ttl=read.timeout > 0)
@@ -72,9 +66,7 @@ class RemoteReads(RemoteWrites):
         ttl = reads[0].timeout > 0 or any(read.timeout > 0 for read in reads)
         try:
             reader = tier.reader or self._reader()
-            answers = None
-            if tier.prefetches and (trip := self._trip(reads)):
-                answers = self._bring(remote, reads, trip)
+            answers = self._bring(remote, reads) if tier.prefetches else None
             answers = answers or reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
             if tier.has_servers and is_remote_error(error, tier.packages):
@@ -98,18 +90,17 @@ class RemoteReads(RemoteWrites):
 
     # --- what is read along with a key, because they were read together before ---
 
-    def _trip(self, reads: list[Read]) -> Trip | None:
-        tier, read = self._tier, reads[0]
-        if read.version is not None or tier.circuit.failing or read.local_key not in tier.prefetch.known:
-            return None
-        return tier.prefetch.trip(dict.fromkeys(map(attrgetter("local_key"), reads)), tier.index, accepts)
+    def _bring(self, remote: BaseCache, reads: list[Read]) -> list[Answer] | None:
+        """Ask for these and for what they bring along, which is kept.
 
-    def _bring(self, remote: BaseCache, reads: list[Read], trip: Trip) -> list[Answer] | None:
-        """Ask for these and for what ``trip`` brings along, which is kept.
-
-        ``None``: the remote has failed, or has no answer to one of them; then these are asked for alone.
+        ``None``: they are asked for alone, because they bring nothing, or the remote has failed or has no answer to one.
         """
-        tier = self._tier
+        tier, first = self._tier, reads[0]
+        if first.version is not None or tier.circuit.failing or first.local_key not in tier.prefetch.known:
+            return None
+        trip = tier.prefetch.trip(dict.fromkeys(map(attrgetter("local_key"), reads)), tier.index, accepts)
+        if trip is None:
+            return None
         # The tenant may be another.
         trip.keys = [pair for pair in trip.keys if pair[0] is pair[1] or self.local_key(pair[0]) == pair[1]]
         along = [tier.begin(key, None, local_key) for key, local_key in trip.keys]
