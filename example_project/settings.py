@@ -1,4 +1,4 @@
-"""Settings of the shop. What differs from run to run comes from the environment, set by whoever starts it."""
+"""Settings of the shop. What differs from run to run comes from the environment, set by what starts it."""
 
 import os
 from pathlib import Path

@@ -4,7 +4,7 @@ The shop reads the remote alone, and is watched by ``MONITOR``; that is run thro
 demo. Then the shop reads the same keys through both tiers, and the workers and the server count. The same pages come at the
 same pace, which the shop keeps up with in both modes: visitors who wait for each other would ask for more of the faster one.
 Both begin with empty tiers, and with all that the pages read in the remote. Commands are counted for 100 reads: as many come
-a second in both, but for a machine that stands still. Two minutes.
+a second in both, unless the machine stands still. Two minutes.
 """
 
 from __future__ import annotations

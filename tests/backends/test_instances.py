@@ -121,7 +121,7 @@ def test_a_child_forked_amid_a_change_goes_on(kind, make_cache, make_lru):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_system_without_fork():
-    """Windows has none; there is nothing to make anew then."""
+    """Windows has none; there is nothing to make again then."""
     code = """
 import os
 del os.fork, os.register_at_fork

@@ -50,7 +50,7 @@ def test_values_are_kept_by_reference(make_lru, mode):
 
 
 def test_timeouts(make_lru, mode, clock):
-    """None: for ever; 0 and negative: not at all; fractions count; the default is TIMEOUT."""
+    """None: forever; 0 and negative: not at all; fractions count; the default is TIMEOUT."""
     plain = make_lru(TIMEOUT=10)
     cache = mode(plain)
     cache.set("default", 1)

@@ -55,7 +55,7 @@ def pages_left(config, **options):
 
 
 def test_memory_is_released_when_settings_are_overridden_again_and_again():
-    """What a tier holds goes with its settings, but for those of the last override."""
+    """What a tier holds goes with its settings, except for those of the last override."""
     assert pages_left(lambda location: {"default": remote(location)}) == 0
     assert pages_left(tiered, SHARE_VALUES=True) <= 1
 

@@ -1,4 +1,4 @@
-"""Every check: provoked, mended by what its hint says, silenced, and documented."""
+"""Every check: provoked, ended by what its hint says, silenced, and documented."""
 
 import ast
 import copy
@@ -128,13 +128,13 @@ def messages(settings):
         return [*checks.check_caches(), *checks.check_excluded(), *checks.check_middleware(), *checks.check_pages()]
 
 
-@pytest.mark.parametrize(("name", "settings", "mend"), CASES)
-def test_what_the_hint_says_mends_it(name, settings, mend):
+@pytest.mark.parametrize(("name", "settings", "fix"), CASES)
+def test_what_the_hint_says_ends_it(name, settings, fix):
     """The message is there, and gone when the line that the hint names has been changed as it says; no error instead."""
     settings = copy.deepcopy(settings)
     (message,) = [message for message in messages(settings) if message.id == name]
     assert message.level >= 30
-    mend(settings, message.hint)
+    fix(settings, message.hint)
     assert [message.id for message in messages(settings) if message.id == name or message.level >= 40] == []
 
 

@@ -1,4 +1,4 @@
-"""The cookie of ReadYourWritesMiddleware: who is given one, for how long, and what it leaves alone."""
+"""The cookie of ReadYourWritesMiddleware: which visitors are given one, for how long, and what it leaves alone."""
 
 import asyncio
 import datetime

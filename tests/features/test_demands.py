@@ -57,7 +57,7 @@ def a_row_of_a_table(cache):
 
 @pytest.mark.parametrize("read", [a_get, a_get_many, a_row_of_a_table], ids=lambda read: read.__name__)
 def test_others_pay_at_most_three_times_a_hit_when_somebody_demands_freshness(cache, read):
-    """Whoever demands nothing is served from memory, and about as fast as before."""
+    """A reader that demands nothing is served from memory, and about as fast as before."""
     call = read(cache)
     usual = instructions(call)
     before = RemoteDouble.reads

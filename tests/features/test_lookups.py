@@ -273,7 +273,7 @@ def test_what_somebody_else_has_put_there_is_not_misread(cache, mode, junk):
 
 
 def test_reloads_that_overlap(cache, monkeypatch):
-    """The one that began last, because it has waited in vain, read the source last: one that ends later writes nothing."""
+    """The one that began last, because its wait ran out, read the source last: one that ends later writes nothing."""
     monkeypatch.setattr("tieredcache.lookups.table.PATIENCE", 0.05)
     rows = [[{"code": 1, "n": n}] for n in (1, 2)]
     begun, go_on = threading.Event(), threading.Event()

@@ -234,7 +234,7 @@ def test_sync_look_ups_in_async_code_are_told(make_lru, clock):
 
 
 def test_a_delete_ends_the_holding_of_rows(make_cache, monkeypatch):
-    """Of those that the cache does not keep: who has deleted the key sees what the source has now."""
+    """Of those that the cache does not keep: a caller that has deleted the key sees what the source has now."""
     cache = make_cache(REMOTE_ERRORS="ignore")
 
     source = Source()

@@ -151,7 +151,7 @@ os.waitpid(pid, 0)
 
 
 def test_in_multi_process_mode_the_end_of_a_request_copies_the_figures(tmp_path):
-    """And flush() does, outside of requests; a fork, too, but for the entries: those of the parent serve nobody."""
+    """And flush() does, outside of requests; a fork, too, except for the entries: those of the parent serve nobody."""
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MULTI_PROCESS],
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},

@@ -364,7 +364,7 @@ def test_what_is_no_number_above_zero_is_refused(arguments, capsys):
 
 
 def test_an_output_that_is_closed_ends_it(small):
-    """With 141, and without a word: who reads it has had enough."""
+    """With 141, and without a word: its reader has had enough."""
     program = (
         "import django; from django.conf import settings; from django.core.management import execute_from_command_line;"
         "settings.configure(INSTALLED_APPS=['tieredcache'], CACHES={'default': {'BACKEND':"

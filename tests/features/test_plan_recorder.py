@@ -153,7 +153,7 @@ def test_a_mistake_in_a_call_is_the_backends_own(path):
 
 
 def test_a_constant_is_no_callable(path):
-    """Which a value that is there may be computed anew with, before it expires."""
+    """With which a value that is there may be computed again before it expires."""
     with TraceRecorder(path, alias="lru").record():
         seen = []
         with mock.patch.object(

@@ -1,4 +1,4 @@
-"""PREFETCH: keys that were read together are refreshed together, under every promise, and little is sent in vain."""
+"""PREFETCH: keys that were read together are refreshed together, under every promise, and little is sent for nothing."""
 
 import asyncio
 import contextvars
@@ -100,7 +100,7 @@ def test_a_read_of_many_keys_brings_their_company_along(cache):
 
 
 def test_keys_that_are_asked_for_are_none_that_are_brought_along(expired, clock):
-    """They neither count as brought in vain nor take the place of those that are."""
+    """They neither count as brought for nothing nor take the place of those that are."""
     cache = expired(PREFETCH=4)
     for _ in range(100):
         prefetch.begin_burst()

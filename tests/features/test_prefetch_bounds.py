@@ -178,14 +178,14 @@ def test_a_copy_that_was_brought_along_is_in_the_burst_of_its_first_read(seconds
 
 
 def test_a_thread_that_learns_makes_no_other_wait(cache):
-    """Nor itself, amid a destructor that reads the cache."""
+    """Nor itself, during a destructor that reads the cache."""
     learned = cache._tier.prefetch
     for learned._learning, learned._busy in (({"thread": -1}, False), ({"thread": threading.get_ident()}, True)):
         assert page(cache) == [f"value of {key}" for key in PAGE]
 
 
 class Shy:
-    """As a proxy outside of its context: whoever asks for its class is refused."""
+    """As a proxy outside of its context: a caller that asks for its class is refused."""
 
     @property
     def __class__(self):

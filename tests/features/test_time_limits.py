@@ -279,7 +279,7 @@ def test_a_waiter_is_struck_and_nobody_else_when_a_time_limit_ends_its_wait(cach
 
 
 def test_the_old_copy_is_gone_when_a_time_limit_struck_in_a_write(cache):
-    """The remote may have been written, so whoever reads next asks it."""
+    """The remote may have been written, so the next reader asks it."""
     values = iter(range(2000))
 
     def prepare():
@@ -374,7 +374,7 @@ def test_a_time_limit_is_raised_when_it_strikes_in_the_source_of_a_table(backend
 
 
 def test_what_is_learned_is_whole_when_a_time_limit_struck_while_it_was_noted():
-    """No key is remembered without its burst, and whoever reads next goes on learning."""
+    """No key is remembered without its burst, and the next reader goes on learning."""
     learned, names = Prefetch(limit=100, capacity=1), itertools.count()
 
     def note():

@@ -244,7 +244,7 @@ def test_the_sites_pages_in_an_alias_of_their_own(here, site):
 
 
 def test_pages_that_vary_by_cookie_vary_by_the_cookie_of_a_write(here, site):
-    """Whoever has written gets a page of their own for as long as it lives."""
+    """A visitor who has written gets a page of their own for as long as it lives."""
     site(MIDDLEWARE=[RYW, *SITE])
     reader, other = Client(), Client()
     assert ask(reader, "/varying/") == "none"
@@ -289,7 +289,7 @@ def test_a_limit_that_asks_before_it_counts(configure):
 
 
 def test_a_lock_is_the_remotes(configure):
-    """Whoever holds it, all processes know: by add, and by the client's own lock."""
+    """All processes know who holds it: by add, and by the client's own lock."""
     here, there = configure("django-redis", LOCAL_TIMEOUT=60), caches["there"]
     assert here.get("lock:report") is None
     assert there.add("lock:report", "there", 60)

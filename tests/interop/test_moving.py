@@ -119,7 +119,7 @@ def test_the_page_lists_every_scene(move):
 
 @every_move
 def test_manage_py_check_finds_what_the_page_says(move, answers):
-    """With the page's settings, and the app installed: nothing, but for the site's sessions where processes share none."""
+    """With the page's settings and the app: nothing, except for the site's sessions where processes share none."""
     needs(move.after)
     told = answers(move.after, move.diffs)["manage.py check"]
     assert tuple(re.findall(r"\((\w+\.[EW]\d+)\)", told)) == move.checks
@@ -149,7 +149,7 @@ def test_both_run_side_by_side(move, make_site):
 
 
 def test_local_timeout_0_first(answers):
-    """The page says of django-redis that this answers as before, but for what is not a matter of time."""
+    """The page says of django-redis that this answers as before, except for what is not a matter of time."""
     (move,) = [move for move in MOVES if move.name == "redis"]
     first = move.after.replace('"LOCAL_TIMEOUT": 5', '"LOCAL_TIMEOUT": 0')
     assert first != move.after

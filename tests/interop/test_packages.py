@@ -63,7 +63,7 @@ def test_the_suite_passes_as_it_is(reports):
 
 @pytest.mark.parametrize("settings", ["defaults", "hard"])
 def test_the_suite_passes_over_tiers(package, reports, settings):
-    """But for the tests in deviations.py, each of which does fail: the list is exact."""
+    """Except for the tests in deviations.py, each of which does fail: the list is exact."""
     report = reports[settings]
     assert set(report.reasons) == deviations(package), report.reasons
     passed = reports["own"].with_outcome("passed")

@@ -49,7 +49,7 @@ def engine(request, site):
     ("timeouts", "afterwards"),
     [
         ({}, "nobody"),
-        # As it would be without the built-in prefixes: whoever names them gets what was asked for.
+        # As it would be without the built-in prefixes: a site that names them gets what it asked for.
         ({"django.contrib.sessions.cache": 60, "django.contrib.sessions.cached_db": 60}, "ann"),
     ],
     ids=["built in", "kept"],

@@ -108,7 +108,7 @@ def test_neither_version_believes_the_cookie_of_the_other(sites):
 
 
 def test_each_version_reads_the_tables_of_the_other(old, valkey_url):
-    """An entry is not loaded anew: ``first`` and not ``second`` is in the database of the process that wrote it."""
+    """An entry is not loaded again: ``first`` and not ``second`` is in the database of the process that wrote it."""
     for first, second in [([old], []), ([], [old])]:
         printed = []
         for packages, label in [(first, "first"), (second, "second")]:

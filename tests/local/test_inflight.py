@@ -1,4 +1,4 @@
-"""Values in flight: who waits for whom, for how long, and what ends the sharing."""
+"""Values in flight: which caller waits for which, for how long, and what ends the sharing."""
 
 import asyncio
 import contextvars
@@ -80,7 +80,7 @@ def test_a_later_caller_waits_for_the_first(flying, begun_elsewhere):
 
 
 def test_a_caller_that_leaves_lets_the_others_go(flying, begun_elsewhere):
-    """All at once, and whoever comes later begins a computation of its own."""
+    """All at once, and a caller that comes later begins a computation of its own."""
     first = begun_elsewhere()
     own, other = begin(flying)
     assert wait(other) is False

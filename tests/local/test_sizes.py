@@ -163,7 +163,7 @@ def test_nothing_is_weighed_without_a_limit(make_cache, monkeypatch):
 
 
 class CutOff(Exception):
-    """What a signal handler raises amid a change."""
+    """What a signal handler raises during a change."""
 
 
 def test_the_bytes_are_right_again_after_a_change_that_was_cut_in_two(make_lru, monkeypatch):

@@ -17,15 +17,15 @@ def breaking_in(monkeypatch):
     def arrange(store, function):
         unlink = store._unlink
 
-        def amid(*args):
+        def during(*args):
             unlink(*args)
             monkeypatch.setattr(store, "_unlink", unlink)
             assert store.busy
             before = sorted(map(str, store.lru.keys()))
             function()
-            assert sorted(map(str, store.lru.keys())) == before, "lru-dict was changed amid a change"
+            assert sorted(map(str, store.lru.keys())) == before, "lru-dict was changed during a change"
 
-        monkeypatch.setattr(store, "_unlink", amid)
+        monkeypatch.setattr(store, "_unlink", during)
 
     return arrange
 
@@ -84,7 +84,7 @@ def entry(value):
 
 
 def test_what_leaves_the_store_is_handed_to_the_caller():
-    """So that its destructor runs when the caller lets it go, and not amid the change. The key's, too."""
+    """So that its destructor runs when the caller lets it go, and not during the change. The key's, too."""
     store, keys, entries, values = Store(100, alone=False), [("a",), ("b",)], [], []
     removed = []
     for key in keys:
@@ -139,7 +139,7 @@ class Changing:
 
 
 def test_an_eviction_ends_when_the_hash_of_a_key_has_changed():
-    """It cannot be taken out: that is an error, and not to be tried for ever."""
+    """It cannot be taken out: that is an error, and not to be tried forever."""
     store, removed = Store(1, alone=True), []
     store.put(Changing(), entry("kept"), 1, removed)
     with pytest.raises(KeyError):
@@ -164,13 +164,13 @@ def test_a_destructor_that_writes_at_the_end_of_a_clear_goes_without(make_lru, m
     cache.set("before", 1)
     repair = cache._store._repair
 
-    def amid():
-        cache.set("amid", 2)
+    def during():
+        cache.set("during", 2)
         repair()
 
-    monkeypatch.setattr(cache._store, "_repair", amid)
+    monkeypatch.setattr(cache._store, "_repair", during)
     cache.clear()
-    assert cache.get_many(["before", "amid"]) == {}
+    assert cache.get_many(["before", "during"]) == {}
     assert (len(cache._store), cache._store.bytes) == (0, 0)
     cache.set("after", 3)
     assert cache.get("after") == 3
@@ -261,7 +261,7 @@ def test_the_hit_ratio_before_the_first_read():
 
 
 class CutOff(Exception):
-    """What a signal handler raises amid a change."""
+    """What a signal handler raises during a change."""
 
 
 class Cut(dict):

@@ -94,7 +94,7 @@ def test_what_is_kept_is_served_until_its_deadline(make_tier, clock, value):
 @VALUES
 @FORGET
 def test_a_forget_between_begin_and_keep_publishes_nothing(make_tier, value, forget):
-    """The answer may be older than the write. Whoever asks after it may keep what it gets."""
+    """The answer may be older than the write. A reader that asks after it may keep what it gets."""
     tier = make_tier(miss_timeout=60)
     read = tier.begin("key", None, "key")
     forget(tier)

@@ -207,7 +207,7 @@ def test_a_key_whose_value_does_not_decode_exists(make_cache, mode):
 
 
 def test_to_ask_for_a_key_keeps_no_copy(make_cache, mode):
-    """Most remotes cannot tell how long it stays, and whoever asks wants to see it go."""
+    """Most remotes cannot tell how long it stays, and the caller wants to see it go."""
     cache = make_cache()
     for exists in (True, False, True):
         (cache.remote.set if exists else lambda key, _: cache.remote.delete(key))("key", 1)

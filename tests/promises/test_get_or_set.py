@@ -17,7 +17,7 @@ WITHIN = 5
 
 @pytest.fixture(autouse=True)
 def no_wait_given_up(caplog):
-    """Nothing here waits in vain; a wait that is given up is logged."""
+    """Nothing here waits for nothing; a wait that is given up is logged."""
     yield
     assert [record.getMessage() for record in caplog.get_records("call") if record.name.startswith("tieredcache")] == []
 
@@ -117,7 +117,7 @@ def test_callers_after_a_delete_share_one_computation(alias):
 
 @pytest.mark.parametrize("alias", ["tiered", "lru"], indirect=True)
 def test_the_new_value_is_returned_when_the_older_computation_ends_first(alias):
-    """Whoever asked after delete() had returned is not handed what the older one adds while the newer one computes."""
+    """A caller that asked after delete() had returned is not handed what the older one adds while the newer one computes."""
     newer = Paused("new")
     with computing(alias, "old") as (older, paused):
         caches[alias].delete("key")

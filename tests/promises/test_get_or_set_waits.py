@@ -1,4 +1,4 @@
-"""get_or_set: whoever waits for another caller of this process stops after a few seconds, whatever the two wait for."""
+"""get_or_set: a caller that waits for another one of this process stops after a few seconds, whatever the two wait for."""
 
 import functools
 import importlib.util

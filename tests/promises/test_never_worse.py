@@ -118,7 +118,7 @@ WHAT_THEN = {"raise": {}, "ignore": {"REMOTE_ERRORS": "ignore"}, "stale": {"STAL
 
 @contextlib.contextmanager
 def reading_the_huge_value(alias):
-    """Read the huge value in a thread, again and again, in vain, until the block ends. It begins after the first failure."""
+    """Read the huge value in a thread, over and over, until the block ends. It begins after the first failure."""
     over, failed, huge = threading.Event(), threading.Event(), []
 
     def insist():

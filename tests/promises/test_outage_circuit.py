@@ -208,7 +208,7 @@ def test_all_reads_succeed_again_when_the_remote_is_back(url, way):
 
 
 def test_the_first_read_succeeds_when_the_remote_came_back_while_nobody_read(url):
-    """RETRY_AFTER after the last attempt the next reader makes one, whoever that is; nothing runs in between."""
+    """RETRY_AFTER after the last attempt the next reader makes one; nothing runs in between."""
     with known_down(url) as broken:
         broken.release()
         time.sleep(RETRY_AFTER + 0.1)
@@ -249,7 +249,7 @@ def test_all_reads_succeed_when_the_server_is_started_at_last():
 
 @pytest.mark.parametrize("swallowed", [False, True], ids=["raised", "swallowed by the remote"])
 def test_a_stale_copy_says_that_the_key_exists(swallowed, make_cache, clock):
-    """As it stands in for the value; and who only asks whether a key exists finds out, too, that the remote is down."""
+    """As it stands in for the value; and a caller of has_key finds out, too, that the remote is down."""
     with servers.valkey() as url:
         cache = make_cache(
             {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url, "OPTIONS": {"IGNORE_EXCEPTIONS": swallowed}},

@@ -1,5 +1,5 @@
 """Promise 9, for a read that brings others along: in an outage no more reads fail than without it, and none waits longer
-than for the client's time-out twice, whoever reads it and however.
+than for the client's time-out twice, whatever reads it.
 """
 
 import os

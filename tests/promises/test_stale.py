@@ -54,7 +54,7 @@ def test_one_refills_and_the_others_do_not_wait(cache, clock, mode, key, old, ne
 
 
 def test_without_others_the_reader_gets_the_new_value(cache, clock, mode):
-    """Whoever asks first after the deadline waits, and nobody is told anything old needlessly."""
+    """The first reader after the deadline waits, and nobody is served an old value needlessly."""
     clock.move(5)
     assert mode(cache).get("text") == "new"
     assert mode(cache).get_many(["list", "list"]) == {"list": ["new"]}

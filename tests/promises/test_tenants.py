@@ -316,7 +316,7 @@ def test_all_tiers_over_a_remote_notice_its_prefix(read_before):
 
 
 def test_no_copy_is_kept_under_a_key_that_was_made_before_the_prefix_was_noticed(monkeypatch):
-    """The hit path would go on finding it, whoever asks."""
+    """The hit path would go on finding it for every tenant."""
     with two_aliases():
         cache = caches["default"]
         cache.set("key", "of nobody")

@@ -1,4 +1,4 @@
-"""An outage through the backend: who asks the remote, who is told what, what is raised in any case, and what is logged."""
+"""An outage through the backend: which reads are sent, what the others get, and what is raised and logged in any case."""
 
 import asyncio
 import sys
@@ -45,7 +45,7 @@ def test_each_read_is_sent_until_failures_have_gone_on_for_retry_after(make_cach
 
 
 def test_a_stale_copy_answers_while_one_reader_at_a_time_asks(make_cache, clock, mode):
-    """From the first failure on, and in the outage: also the reader that has asked in vain."""
+    """From the first failure on, and in the outage: also the reader whose read has failed."""
     cache = with_stale_copy(make_cache, clock, STALE_IF_ERROR=60)
     for attempts in (1, 2):
         assert mode(cache).get("stale") == "old"

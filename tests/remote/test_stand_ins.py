@@ -116,7 +116,7 @@ def test_what_is_computed_in_an_outage_is_not_written(make_cache, clock, mode, m
 
 
 def test_stale_copies_count_as_hits(make_cache, clock):
-    """What neither tier answers is a miss; each read that was sent in vain is an error of the remote."""
+    """What neither tier answers is a miss; each read that was sent and failed is an error of the remote."""
     cache = with_stale_copy(make_cache, clock, STALE_IF_ERROR=60, REMOTE_ERRORS="ignore")
     before = cache.stats()
     for _ in range(3):

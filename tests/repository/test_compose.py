@@ -53,7 +53,7 @@ def test_who_is_there():
 
 
 def test_images_are_pinned_and_all_that_lives_is_watched():
-    """To a version; what stays up has a health check, and who depends on it waits for that."""
+    """To a version; what stays up has a health check, and a service that depends on it waits for that."""
     base = re.search(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE)[1]
     for image in [base, *(service["image"] for service in SERVICES.values())]:
         assert re.fullmatch(r"[\w/.-]+:\d+\.\d+\.\d+[\w.-]*", image), image

@@ -119,7 +119,7 @@ def test_every_target_that_guards_main_exists():
 
 
 def test_the_workflow_runs_make_targets():
-    """And nothing else, but for what the machine has to have."""
+    """And nothing else, except for what the machine has to have."""
     runs = [step["run"] for job in WORKFLOW["jobs"].values() for step in job["steps"] if "run" in step]
     made = [run for run in runs if not run.startswith("apt-get ")]
     targets = {re.match(r"make ([a-z-]+)", run)[1] for run in made}
@@ -193,7 +193,7 @@ PUBLIC = {
 
 
 def statements(node):
-    """All statements below, but for those that only type checkers read."""
+    """All statements below, except for those that only type checkers read."""
     for child in ast.iter_child_nodes(node):
         for_types = isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"
         if isinstance(child, (ast.stmt, ast.ExceptHandler)) and not for_types:
@@ -239,7 +239,7 @@ def test_no_module_has_more_than_300_lines():
 
 def test_the_package_has_no_more_lines_than_promised():
     """A new mechanism takes the place of an old one."""
-    assert sum(text.count("\n") for text in MODULES.values()) <= 7631
+    assert sum(text.count("\n") for text in MODULES.values()) <= 7625
 
 
 def test_what_stands_around_the_core_has_no_more_lines_than_promised():

@@ -84,7 +84,7 @@ def rows(page):
 
 
 def test_the_price_list(url):
-    """200 rows, each with what it costs; the same rows whoever asks."""
+    """200 rows, each with what it costs; the same rows for every caller."""
     visitor = Visitor(url)
     first = visitor.get("/7/")
     assert len(rows(first)) == 200
@@ -147,7 +147,7 @@ def test_a_change_turns_up_in_all_workers_within_the_bound(url):
 
 
 def test_the_admin_changes_a_row(url):
-    """What is saved there is seen at once by who saved it, and the flag by all within its own second."""
+    """What is saved there is seen at once by the visitor who saved it, and the flag by all within its own second."""
     visitor = Visitor(url)
     visitor.get("/admin/login/")
     token = next(cookie.value for cookie in visitor.jar if cookie.name == "csrftoken")

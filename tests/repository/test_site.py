@@ -93,7 +93,7 @@ def pages(site):
 
 
 def test_links_lead_to_pages_and_to_places_in_them(site, pages):
-    """Those within the site, but for what a browser's script makes of a search."""
+    """Those within the site, except for what a browser's script makes of a search."""
     checked = 0
     for path, page in pages.items():
         for link in page.links:
@@ -157,7 +157,7 @@ def test_the_reference_has_the_whole_public_interface(site):
 
 
 def test_docstrings_say_units_and_errors():
-    """There is one each; who takes a time says that it is seconds, and each class what it raises."""
+    """There is one each; a function that takes a time says that it is seconds, and each class what it raises."""
     for kind, attribute in interface():
         name, found = attribute or (kind.__name__, kind)
         if kind is tieredcache.Stats and attribute and not isinstance(found, property):

@@ -1,6 +1,6 @@
 """What type checkers know of the public calls: checked by mypy and by pyright in ``make lint``, never run.
 
-Django gives a cache as a ``BaseCache``: who wants what is ours beyond that asks ``isinstance``, as below.
+Django gives a cache as a ``BaseCache``: code that wants what is ours beyond that asks ``isinstance``, as below.
 """
 
 from collections.abc import Awaitable, Hashable, ItemsView, KeysView, Mapping, ValuesView

@@ -151,7 +151,7 @@ class LRUCache(StoreKeys):
                 # frame, when the lock has been released.
                 try:
                     old, entry.kept = entry.kept, value  # noqa: F841
-                except AttributeError:  # killed, amid a change
+                except AttributeError:  # killed, during a change
                     entry.kept = value
                 entry.deadline = deadline
                 if not store.busy:
@@ -220,7 +220,7 @@ class LRUCache(StoreKeys):
             with store.lock:
                 if store.index.get(local_key) is entry and getattr(entry, "kept", MISSING) is old:
                     entry.kept = kept
-                    if not store.busy:  # amid a change the entry may not be there yet
+                    if not store.busy:  # during a change the entry may not be there yet
                         store.lru[local_key] = entry
                     if size:
                         store.resize(entry, size, removed)

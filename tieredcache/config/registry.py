@@ -26,7 +26,7 @@ class Tier(LocalTier):
 
     ``reader`` and the four after it are known with the first remote instance. ``prefix``: what the remote puts before every
     ``str`` key of the default version; ``""``: it makes each key in its own way. ``over_alias``: the living tiers over that
-    alias, whatever its settings; one list, which every write looks through twice.
+    alias, with any settings; one list, which every write looks through twice.
     """
 
     def __init__(self, options: TieredOptions, location: str, given: Any) -> None:

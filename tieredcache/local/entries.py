@@ -158,7 +158,7 @@ class Entry(BareEntry):
     The hit path returns ``value`` while ``deadline`` lies ahead, and looks at nothing else. So an entry whose value is
     unpacked for each reader keeps its ``deadline`` at ``NEVER``; ``until`` is the real deadline of every entry. Times are
     seconds of the monotonic clock. ``publish`` and ``kill`` may come in either order: a killed value never comes back.
-    ``refill_at``: until then it may be served past its deadline, because another reader is asking, or has asked in vain.
+    ``refill_at``: until then it may be served past its deadline, because another reader is asking, or its read has failed.
     ``trip``: is called with the first read of what was brought along with another key, whose ``deadline`` is ``NEVER`` until
     then. ``lives`` and ``placed``: see ``eviction``.
     """

@@ -72,7 +72,7 @@ class Step:
 
     def __init__(self) -> None:
         self.ended: bool = False
-        self.overrun: bool = False  # whether a write has waited for it in vain
+        self.overrun: bool = False  # whether a write has waited for it longer than PATIENCE
         self.waiting: list[Callable[[], object]] = []  # each lets one go
 
     def end(self) -> None:
@@ -169,7 +169,7 @@ class Inflight:
         return other
 
     def overdue(self, own: Computation, other: Computation) -> None:
-        """The caller of ``own`` has waited in vain: those that come later wait for ``own``."""
+        """The wait of the caller of ``own`` ran out: those that come later wait for ``own``."""
         if self._shared.get(own.key) is other:
             self._shared[own.key] = own
         logger.warning(
@@ -261,7 +261,7 @@ class Inflight:
 
 
 def overrun(steps: list[Step]) -> None:
-    """A write goes on that has waited for these in vain: what they store is older, and to be deleted."""
+    """A write goes on whose wait for these ran out: what they store is older, and to be deleted."""
     for step in steps:
         step.overrun = True
 

@@ -106,7 +106,7 @@ class Store(Generic[Kept]):
     # The caller of these holds the lock, and lets go of what is in ``removed`` afterwards when it has released it.
 
     def put(self, key: Hashable, entry: Kept, capacity: int, removed: list[Any]) -> bool:
-        """Make ``entry`` the most recently used one, evict beyond ``capacity``; ``False`` amid another change (rule 3)."""
+        """Make ``entry`` the most recently used one, evict beyond ``capacity``; ``False`` during another change (rule 3)."""
         if self.busy:
             return False
         index, lru, policy = self.index, self.lru, self._policy
@@ -171,7 +171,7 @@ class Store(Generic[Kept]):
             self.busy = False
 
     def empty(self, removed: list[Any]) -> None:
-        """Kill everything and take it out; amid another change it is only killed (rule 3)."""
+        """Kill everything and take it out; during another change it is only killed (rule 3)."""
         for entry in self.index.copy().values():
             removed += entry, entry.kill()
         if self.busy:
@@ -203,7 +203,7 @@ class Store(Generic[Kept]):
     def _unlink(self, item: tuple[Hashable, Kept], removed: list[Any]) -> None:
         removed.append(item)  # the key, too: it may be an object with a destructor
         # Not popitem(): in lru-dict 1.4.1 it never lets go of the pair that it returns. A KeyError, of a key whose hash has
-        # changed, is raised: who takes out the last entry until there is room would do so without an end.
+        # changed, is raised: eviction, which takes out the last entry until there is room, would have no end.
         del self.lru[item[0]]
         if self.index.pop(item[0], None) is not None and self.max_bytes is not None:
             self.bytes -= item[1].size

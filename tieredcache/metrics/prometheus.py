@@ -41,7 +41,7 @@ class Figures:
 
     def begin(self) -> None:
         """Make metrics that stand at nothing. What has been copied stays noted: in a child process it is the parent's."""
-        self.lock: threading.RLock = threading.RLock()  # reentrant: a destructor may copy the figures amid that
+        self.lock: threading.RLock = threading.RLock()  # reentrant: a destructor may copy the figures during that
         self._metrics: dict[str, Any] = {}
         for figure in FIGURES:
             # A gauge is that of the living workers: one that has ended holds no entries.
@@ -69,7 +69,7 @@ class Figures:
                         if gauges:
                             metric.labels(alias).set(now)
                     elif now != before:
-                        copied[figure.field] = now  # first: a destructor that runs amid this may copy them, too
+                        copied[figure.field] = now  # first: a destructor that runs during this may copy them, too
                         # Less than before: of a new local tier, because CACHES is overridden.
                         metric.labels(alias).inc(now if before is None or now < before else now - before)
 

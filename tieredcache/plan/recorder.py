@@ -186,10 +186,10 @@ class _Recorded:
                 return method(*args, **kwargs)
             given = bound.arguments
             default: Any = given.get("default")
-            made: list[bool] = []
+            called: list[bool] = []
 
             def make() -> Any:
-                made.append(True)
+                called.append(True)
                 return default()
 
             if name == "get" or (name == "get_or_set" and callable(default)):  # of a constant, a miss is not known
@@ -200,7 +200,7 @@ class _Recorded:
             def noted(answer: Any) -> Any:
                 with _harmless():
                     if given.get("version") in (None, self._backend.version):  # another version is another cache
-                        self._note(name, given, answer, missed=bool(made))
+                        self._note(name, given, answer, missed=bool(called))
                 return default if answer is _ABSENT else answer
 
             async def awaited(coroutine: Any) -> Any:

@@ -7,7 +7,7 @@ about to expire, are read in the same round trip. Hits are not recorded: the hit
 A copy that was brought along takes the slow path at its first read. That read proves that the copy was wanted, and puts its
 key into the burst of that time. A copy that nobody reads is in no later burst, and so is not brought along for long.
 
-Where keys are read together by chance there is nothing to learn, and nothing must be sent in vain. So three levels bring
+Where keys are read together by chance there is nothing to learn, and nothing must be sent for nothing. So three levels bring
 less and less: the keys of any burst of the missed key, those of two of its bursts, none. Of each level the latest trips are
 judged by how many of their copies were read; the first one that is good enough is used, and now and then one that is not
 is tried again, with a few keys.
@@ -42,7 +42,7 @@ LARGEST_TRIP: Final = 256 * 1024  # and in all
 WINDOW: Final = 60  # trips that a level is judged by
 RECENT: Final = 3  # trips before them that are too recent: their copies may still be read
 # A copy that is read saves two commands and a round trip, and one that is not costs one command. Below two in five, what is
-# sent in vain is a fifth of what is saved, and more.
+# sent for nothing is a fifth of what is saved, and more.
 USEFUL: Final = 0.4
 NOTHING: Final = 2  # the level that brings nothing
 TRY_EVERY: Final = 30  # misses, while a better level than the present one is not good enough
@@ -131,7 +131,7 @@ class Prefetch:
         # No lock: a time limit that strikes before the try would leave it locked. This is left to the thread it has struck.
         thread = threading.get_ident()
         if self._learning.setdefault("thread", thread) != thread or self._busy:
-            return  # another thread is learning, or this one amid a destructor: what is not learned now is learned next time
+            return  # another thread is learning, or this one, whose destructor reads: it is learned the next time
         try:
             self._busy = True
             value, burst, known = entry.value, current_burst(now), self.known.get(local_key)

@@ -72,7 +72,7 @@ def visits(request, page):
 
 
 def may(request, user):
-    """A permission: whoever was shut out must not get in."""
+    """A permission: a user who was shut out must not get in."""
     if request.method == "POST":
         cache.set(f"may:{user}", request.POST["answer"], 60)
         return HttpResponse("set")
