@@ -119,6 +119,16 @@ def test_a_value_of_another_type_is_what_the_remote_calls_it(kind, make_cache, m
     assert len(cache.local) == 19, "its absence is not remembered"
 
 
+def test_a_value_of_another_type_is_a_miss_on_a_cluster(make_cache, mode):
+    """As by the remote's own get_many, which is an MGET for each slot: ours is a GET for each key."""
+    cache = make_cache("django-valkey-cluster", MISS_TIMEOUT=60)
+    cache.set_many({"a": 1, "b": 2})
+    cache.remote.client.get_client().rpush(cache.remote.make_key("list"), "item")
+    assert cache.remote.get_many(["a", "list", "b"]) == {"a": 1, "b": 2}
+    assert mode(cache).get_many(["a", "list", "b"]) == {"a": 1, "b": 2}
+    assert len(cache.local) == 2, "its absence is not remembered"
+
+
 @every_kind
 def test_a_value_that_does_not_decode_is_a_miss_and_its_neighbours_are_none(kind, make_cache, mode, valkey_url):
     cache = filled(make_cache(kind))

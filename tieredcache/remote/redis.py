@@ -154,10 +154,11 @@ class ValkeyReader(ClientReader):
     mget = False
 
 
-class ClusterReader(ValkeyReader):
+class ClusterReader(ClientReader):
     """django-valkey on a cluster: a command names one key, and the pipeline sends one batch to each node."""
 
     scripts = False
+    cluster = True
     _latest: Any = None  # the client that has read last: it knows the nodes, and making another one connects to them
 
     def open(self, remote: Any, keys: Sequence[Any], version: Any) -> Pipe:

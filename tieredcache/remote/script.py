@@ -36,7 +36,8 @@ class ManyKeys(Reader):
     found ``TRUSTED`` keys, what it misses is asked for again; and once more by the script, if it is there then.
     """
 
-    mget: bool = True  # as the remote's own get_many; else that is a pipeline of GETs
+    mget: bool = True  # as the remote's own get_many; else that is a pipeline of GETs, to which another type is an error
+    cluster: bool = False  # where an MGET takes the keys of one slot only
     scripts: bool = True  # until the server has refused them
     _found: int = 0
     _large: bool = False  # whether the values that were read last are
@@ -61,7 +62,7 @@ class ManyKeys(Reader):
                 if not doubtful:
                     self._large = _are_large(found)
                     return found, ttls
-        values, ttls = _pipelined(connection, names, mget=self.mget)
+        values, ttls = _pipelined(connection, names, mget=self.mget, cluster=self.cluster)
         self._large = _are_large(values)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
         if found and any(one is None and value is not None for one, value in zip(found, values, strict=True)):
@@ -91,18 +92,21 @@ def _are_large(values: list[Any]) -> bool:
     return sum(map(len, filter(None, values))) > LARGE
 
 
-def _pipelined(connection: Any, names: list[str], *, mget: bool) -> tuple[list[Any], list[Any]]:
+def _pipelined(connection: Any, names: list[str], *, mget: bool, cluster: bool) -> tuple[list[Any], list[Any]]:
+    together = mget and not cluster
     with connection.pipeline(transaction=False) as pipe:
-        if mget:
+        if together:
             pipe.mget(names)
-        for name in () if mget else names:
+        for name in () if together else names:
             pipe.get(name)
         for name in names:
             pipe.pttl(name)
         # Errors are replies: that of a PTTL is no reason not to return the value.
         replies = pipe.execute(raise_on_error=False)
     values, ttls = replies[: -len(names)], replies[-len(names) :]
-    for value in values:
+    for place, value in enumerate(values):
         if isinstance(value, Exception):
-            raise value  # as the remote would
-    return (values[0] if mget else values), ttls
+            if together or not (mget and str(value).startswith("WRONGTYPE")):
+                raise value  # as the remote would
+            values[place] = None
+    return (values[0] if together else values), ttls
