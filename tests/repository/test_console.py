@@ -27,7 +27,7 @@ COMMANDS = {
 # What is added to make a command short; of variables make takes the last.
 SHORT = {
     "make demo": 'ARGS="--seconds 1"',
-    "make test": 'ARGS="--no-cov -q -p no:randomly tests/backends/test_options.py"',
+    "make test": 'CI= ARGS="-q -p no:randomly tests/backends/test_options.py"',
     "make bench": 'ARGS="--only miss --short"',
     "python -m benchmarks.micro.parts": "--turns 1",
 }
