@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache import cache, caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed
 from django.test import override_settings
 
@@ -148,8 +149,43 @@ def test_awaitable_methods_that_are_plain_functions_are_recorded(path, monkeypat
 def test_a_mistake_in_a_call_is_the_backends_own(path):
     with TraceRecorder(path).record():
         for call in (cache.get, lambda: cache.get_or_set("k"), lambda: cache.get("k", 1, default=2)):
-            with pytest.raises(TypeError):
+            with pytest.raises(TypeError) as caught:
                 call()
+            assert caught.value.__context__ is None, "it looks like a consequence of an error of ours"
+
+
+class Particular(LocMemCache):
+    """Takes some parameters by keyword only."""
+
+    def get(self, key, default=None, **options):
+        return super().get(key, default, **options)
+
+    def set(self, key, value, **options):
+        super().set(key, value, **options | {"timeout": min(options["timeout"], 60)})
+
+    def get_many(self, keys, *, version=None):
+        return super().get_many(keys, version=version)
+
+    def get_or_set(self, key, *, default):
+        return super().get_or_set(key, default)
+
+
+def test_arguments_reach_the_backend_as_they_were_passed(path):
+    """By position or by keyword."""
+    caches["plain"] = Particular("particular", {})
+    with TraceRecorder(path, alias="plain").record():
+        recorded = caches["plain"]
+        recorded.set("k", 1, timeout=5)
+        assert (recorded.get("k"), recorded.get("k", version=1), recorded.get(key="m", default=4)) == (1, 1, 4)
+        assert recorded.get_many(iter(["k", "m"]), version=1) == recorded.get_many(keys=["k"]) == {"k": 1}
+        assert recorded.get_or_set("n", default=lambda: 5) == 5
+
+
+def test_a_long_key_is_cut(path):
+    """A visitor may have chosen it; a row of it could not be read, and nothing of the file."""
+    with TraceRecorder(path, alias="lru").record():
+        caches["lru"].get("k" * 200_000)
+    assert done(path) == ["miss " + "k" * 10_000]
 
 
 def test_a_constant_is_no_callable(path):

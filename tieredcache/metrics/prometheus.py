@@ -42,12 +42,13 @@ class Figures:
     def begin(self) -> None:
         """Make metrics that stand at nothing. What has been copied stays noted: in a child process it is the parent's."""
         self.lock: threading.RLock = threading.RLock()  # reentrant: a destructor may copy the figures during that
-        self._metrics: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         for figure in FIGURES:
             # A gauge is that of the living workers: one that has ended holds no entries.
             mode = {} if figure.counter else {"multiprocess_mode": "livesum" if figure.sums else "livemax"}
             kind: Any = Counter if figure.counter else Gauge
-            self._metrics[figure.field] = kind(figure.prometheus, figure.text, ["alias"], registry=None, **mode)
+            metrics[figure.field] = kind(figure.prometheus, figure.text, ["alias"], registry=None, **mode)
+        self._metrics: dict[str, Any] = metrics  # all at once: another thread of a child process may copy the figures
 
     def describe(self) -> Iterator[Metric]:
         """The metrics without their values: nothing is read."""

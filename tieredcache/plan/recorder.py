@@ -14,7 +14,7 @@ import pickle
 import socket
 from collections import deque
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cache, wraps
+from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from random import random
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "TIEREDCACHE_TRACE_"
 MOST_BYTES: Final = 50_000_000  # of a file, beyond which nothing is added
+LONGEST: Final = 10_000  # letters of a key: a visitor may have chosen it, and csv reads no field of more than 131,072
 TOGETHER: Final = 1_000  # events that are written before their request has ended
 OPERATIONS: Final = {"get": "get", "set": "set", "add": "set", "delete": "delete", "touch": "touch", "incr": "incr"} | {
     "decr": "incr",
@@ -98,7 +99,7 @@ class TraceRecorder:
         # No time twice: keys that are read at one time count as one get_many.
         time = self._latest = max(wall_clock(), self._latest + 2e-6)  # the file has microseconds
         for operation, key, value in found:
-            text, size = str(key).encode(errors="backslashreplace").decode(), None
+            text, size = str(key).encode(errors="backslashreplace").decode()[:LONGEST], None
             if value is not _ABSENT:
                 with _harmless():  # what a cache keeps by reference may have no pickle
                     size = len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
@@ -180,11 +181,11 @@ class _Recorded:
     def _noting(self, name: str, method: Callable[..., Any], *, awaitable: bool) -> Callable[..., Any]:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                bound = _interface(name).bind(*args, **kwargs)
-            except TypeError:  # a mistake, or something of the backend's own
+            given: dict[str, Any] = {}
+            with suppress(TypeError):  # a mistake, or something of the backend's own
+                given = _INTERFACE[name].bind(*args, **kwargs).arguments
+            if not given:
                 return method(*args, **kwargs)
-            given = bound.arguments
             default: Any = given.get("default")
             called: list[bool] = []
 
@@ -192,10 +193,12 @@ class _Recorded:
                 called.append(True)
                 return default()
 
+            # The others are passed on as they came: a backend may take by keyword only what Django's take by position, too.
             if name == "get" or (name == "get_or_set" and callable(default)):  # of a constant, a miss is not known
-                given["default"] = _ABSENT if name == "get" else make
+                args, kwargs = _with("default", 1, _ABSENT if name == "get" else make, args, kwargs)
             elif "keys" in given:
                 given["keys"] = list(given["keys"])  # it may be an iterator
+                args, kwargs = _with("keys", 0, given["keys"], args, kwargs)
 
             def noted(answer: Any) -> Any:
                 with _harmless():
@@ -206,7 +209,7 @@ class _Recorded:
             async def awaited(coroutine: Any) -> Any:
                 return noted(await coroutine)
 
-            answer = method(*bound.args, **bound.kwargs)
+            answer = method(*args, **kwargs)
             return awaited(answer) if awaitable else noted(answer)
 
         return call
@@ -236,11 +239,23 @@ class _Recorded:
             recorder.note(self._events, found)
 
 
-@cache
+def _with(
+    name: str, place: int, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with this one in the place of what was passed for it."""
+    if place < len(args):
+        return (*args[:place], value, *args[place + 1 :]), kwargs
+    return args, kwargs | {name: value}
+
+
 def _interface(name: str) -> Signature:
     """The parameters of Django's method, and more that a backend may have: not of ``get``, which may answer otherwise."""
     _, *parameters = signature(getattr(BaseCache, name)).parameters.values()
     return Signature([*parameters, *(() if name == "get" else _MORE)])
+
+
+# Made here: a test may replace a method of BaseCache later.
+_INTERFACE: Final = {name: _interface(name) for name in OPERATIONS}
 
 
 def _setting(name: str, default: Any, kind: Any, remedy: str) -> Any:
