@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tieredcache.local.entries import Entry
 
-BURSTS: Final = 3  # that a key remembers
+BURSTS: Final = 5  # that a key remembers
 LONGEST_BURST: Final = 400  # keys
 PAUSE: Final = 0.1  # seconds without a remote read, after which a burst outside requests has ended
 SOON: Final = 0.1  # the last share of its time in which a copy is about to expire
