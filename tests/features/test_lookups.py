@@ -80,7 +80,7 @@ def equal(table, plain):
     assert {key: row._asdict() for key, row in table.items()} == plain
     for key, row in plain.items():
         assert [type(value) for value in table[key]] == [type(row[field]) for field in table[key]._fields]
-        assert table.get(key) == table[key]
+        assert table.get(key) == table.get(key=key) == table[key]
         assert key in table
     assert "never" not in table
     assert table.get("never") is None

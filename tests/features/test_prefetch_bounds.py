@@ -203,27 +203,52 @@ def test_a_shared_value_is_left_alone_when_it_does_not_tell_its_class(make_cache
 class Asking:
     """A value whose decoding asks a service."""
 
-    up = True
+    error: Exception | None = None
 
     def __reduce__(self):
         return (Asking.ask, ())
 
     @staticmethod
     def ask():
-        if not Asking.up:
-            raise TimeoutError("timed out")
+        if Asking.error:
+            raise Asking.error
         return Asking()
 
 
-@pytest.mark.parametrize("kind", ["django-redis", "django"])
-def test_a_read_succeeds_when_what_it_brings_along_times_out_in_its_decoding(kind, make_cache, clock, monkeypatch):
-    cache = make_cache(kind, LOCAL_TIMEOUT=5)
+@pytest.fixture(params=["django-redis", "django"])
+def asking_cache(request, make_cache, clock):
+    """A read of "plain" brings along what asks a service."""
+    cache = make_cache(request.param, LOCAL_TIMEOUT=5)
     cache.set_many({"plain": 1, "asking": Asking()})
     page(cache, ["plain", "asking"])
     clock.move(6)
-    monkeypatch.setattr(Asking, "up", False)
-    assert ask(cache, "plain") == 1
-    assert cache.stats().remote_errors == 0
+    return cache
+
+
+def test_a_read_succeeds_when_what_it_brings_along_times_out_in_its_decoding(asking_cache, monkeypatch):
+    monkeypatch.setattr(Asking, "error", TimeoutError("The read operation timed out"))
+    assert ask(asking_cache, "plain") == 1
+    assert asking_cache.stats().remote_errors == 0
+
+
+def test_a_time_limit_is_raised_when_it_strikes_in_what_is_brought_along(asking_cache, monkeypatch):
+    """As decorators word theirs."""
+    monkeypatch.setattr(Asking, "error", TimeoutError("view timed out after 3 seconds"))
+    with pytest.raises(TimeoutError, match="view timed out"):
+        ask(asking_cache, "plain")
+
+
+def test_the_burst_of_a_request_ends_with_a_long_pause():
+    """Of a stream of events, which may go on for hours."""
+
+    def stream():
+        prefetch.begin_burst()
+        now = prefetch.clock()
+        bursts = [prefetch.current_burst(now + seconds) for seconds in (0, 0.5, 2, 2.5)]
+        assert all(burst.of_request for burst in bursts)
+        return [burst is bursts[0] for burst in bursts]
+
+    assert contextvars.Context().run(stream) == [True, True, False, False]
 
 
 def test_code_without_a_burst_reads_for_a_request_when_an_asgi_handler_runs_it():

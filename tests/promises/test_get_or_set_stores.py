@@ -241,7 +241,7 @@ def test_a_delete_waits_for_an_older_value_whose_task_has_been_cancelled(threade
     assert not cache.inflight.under_way
 
 
-def test_an_older_value_is_deleted_when_the_write_has_waited_for_it_in_vain(cache, held, monkeypatch):
+def test_an_older_value_is_deleted_when_a_delete_has_gone_on_without_it(cache, held, monkeypatch):
     """A store that takes longer than a write waits: an add whose connection has lost a packet, say."""
     monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
     older = Run(cache.get_or_set, "key", lambda: "older")
@@ -251,3 +251,34 @@ def test_an_older_value_is_deleted_when_the_write_has_waited_for_it_in_vain(cach
     assert older.result() == "older"
     assert cache.remote.get("key") is None
     assert cache.get_or_set("key", lambda: "newer") == "newer"
+
+
+OTHER_WRITES = {
+    "set": (lambda cache: cache.set("key", 5), 5),
+    "delete and set": (lambda cache: (cache.delete("key"), cache.set("key", 5)), 5),
+    "incr": (lambda cache: cache.incr("key"), 2),
+    "touch": (lambda cache: cache.touch("key"), 1),
+    "a method of the remote": (lambda cache: cache.unknown_to_us(), 1),
+}
+
+
+@pytest.mark.parametrize(("write", "left"), OTHER_WRITES.values(), ids=OTHER_WRITES)
+def test_what_is_not_deleted_stays_when_the_reply_to_an_add_is_late(cache, monkeypatch, write, left):
+    """The value is there, and so is what others have made of it; only we have not been told."""
+    monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
+    monkeypatch.setattr(RemoteDouble, "unknown_to_us", lambda _: None, raising=False)
+    added, reply, add = threading.Event(), threading.Event(), RemoteDouble.add
+
+    def late(*args, **kwargs):
+        answer = add(*args, **kwargs)
+        added.set()
+        assert reply.wait(20)
+        return answer
+
+    monkeypatch.setattr(RemoteDouble, "add", late)
+    adding = Run(cache.get_or_set, "key", lambda: 1)
+    assert added.wait(10)
+    write(cache)
+    reply.set()
+    adding.result()
+    assert cache.remote.get("key") == cache.get("key") == left

@@ -144,3 +144,17 @@ def test_an_error_reply_about_one_key_is_a_miss_and_no_outage_when_the_client_ca
         assert [mode(cache).get(key) for key in ("list 1", "list 2")] == [None, None]
     assert mode(cache).get("key") is None
     assert not cache.local.in_outage
+
+
+def test_a_time_limit_is_raised_when_it_strikes_while_the_script_is_asked_once_more(make_cache, monkeypatch):
+    """Which is done where the pipeline has found what the script had missed."""
+    cache, keys = make_cache("django"), [f"key:{number}" for number in range(20)]
+    cache.remote.set(keys[0], 1)
+    replies = iter([([None] * 20, [-2] * 20)])
+    monkeypatch.setattr("tieredcache.remote.script._run", lambda *_: next(replies, None) or limit())
+    with pytest.raises(TimeoutError):
+        cache.get_many(keys)
+
+
+def limit():
+    raise TimeoutError

@@ -64,7 +64,7 @@ class TieredCache(RemoteReads):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or hasattr(type(self), name):
             return object.__getattribute__(self, name)  # raises again what has led here
-        return pass_through(self._reached(), name, lambda: self._begin_write(None), lambda: self._end_write(None, None))
+        return pass_through(self._reached(), name, self._begin_write, lambda: self._end_write(None, None))
 
     # --- reads ---
 

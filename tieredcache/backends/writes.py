@@ -14,7 +14,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from tieredcache.backends.keys import RemoteKeys
 from tieredcache.config.registry import siblings
 from tieredcache.freshness import note_write, writes_are_noted
-from tieredcache.local.inflight import STORING, await_, overrun, wait
+from tieredcache.local.inflight import STORING, await_, wait
 from tieredcache.remote.failures import describe, is_remote_error
 from tieredcache.remote.reader import remote_async
 
@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 _SAME_KEY: Final = {"timeout", "version", "nx", "xx", "client", "ignore_key_check"}
 # What is returned where nothing was there to change: then nothing was written.
 _NOTHING_DONE: Final = {"add", "touch"}
+_DELETES: Final = {"delete", "delete_many", "clear"}
+_SETS: Final = {"set", "set_many"}
 
 
 class RemoteWrites(RemoteKeys):
@@ -45,7 +47,7 @@ class RemoteWrites(RemoteKeys):
         """
         remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            self._begin_write(local_keys)
+            self._begin_write(local_keys, name)
             result: Result = getattr(remote, name)(*args, **extra)
             self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _end_write too
@@ -61,7 +63,7 @@ class RemoteWrites(RemoteKeys):
         try:
             storing = self._announce(local_keys, sync=False)
             if storing and not await await_(*storing, seconds=STORING):
-                overrun(storing)
+                self._overrun(storing, name)
             result: Result = await remote_async(remote, name)(*args, **extra)
             self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
@@ -76,11 +78,16 @@ class RemoteWrites(RemoteKeys):
         versions = [extra.get("version")] if moved_to is None else [extra.get("version"), moved_to]
         return [self.local_key(key, version) for key in keys for version in versions]
 
-    def _begin_write(self, local_keys: list[Any] | None) -> None:
+    def _begin_write(self, local_keys: list[Any] | None = None, name: str = "") -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
         storing = self._announce(local_keys, sync=True)
         if storing and not wait(*storing, seconds=STORING):
-            overrun(storing)
+            self._overrun(storing, name)
+
+    def _overrun(self, storing: list[Step], name: str) -> None:
+        """The write ``name`` goes on. What is added after a delete has to go again; after a set, nothing is added."""
+        for step in storing:
+            step.overrun = name in _DELETES or (step.overrun and name not in _SETS)
 
     def _announce(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
         """Tell all tiers that these keys are about to be written; returns what is being stored now, to be waited for."""

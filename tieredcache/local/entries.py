@@ -68,8 +68,8 @@ def time_limits() -> tuple[type[BaseException], ...]:
 
 
 def is_callers(error: BaseException) -> bool:
-    """Whether it is a time limit of the caller: a ``TimeoutError`` of a socket has a number, or says so."""
-    own = type(error) is TimeoutError and error.errno is None and "timed out" not in str(error)
+    """Whether it is a time limit of the caller: a ``TimeoutError`` of a socket has a number, or ends with these words."""
+    own = type(error) is TimeoutError and error.errno is None and not str(error).endswith("timed out")
     return own or isinstance(error, time_limits())
 
 

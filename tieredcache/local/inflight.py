@@ -5,8 +5,8 @@ and a caller that waits does so for ``PATIENCE`` seconds at most and then comput
 computes may need a lock, a thread or an event loop that the waiting code holds.
 
 No old value is stored after a write. A computation that began before the write has either begun to store its value, and then
-the write waits until that is done (a moment, and not for long: after ``STORING`` seconds it goes on, and what is stored at
-last is deleted), or it finds that it is forgotten, and stores nothing. A computation that stores waits for nobody.
+the write waits until that is done (a moment, and not for long: after ``STORING`` seconds it goes on, and what ``get_or_set``
+adds after a delete is deleted), or it finds that it is forgotten, and stores nothing. One that stores waits for nobody.
 
     computation                             write
     1  say that it stores                   a  tell the computation that it is forgotten
@@ -72,7 +72,7 @@ class Step:
 
     def __init__(self) -> None:
         self.ended: bool = False
-        self.overrun: bool = False  # whether a write has waited for it longer than PATIENCE
+        self.overrun: bool = False  # whether a delete has gone on without it, and no set after that
         self.waiting: list[Callable[[], object]] = []  # each lets one go
 
     def end(self) -> None:
@@ -258,12 +258,6 @@ class Inflight:
                 if step is not None and not here and (own is None or own.storing is None):
                     steps.append(step)
         return steps
-
-
-def overrun(steps: list[Step]) -> None:
-    """A write goes on whose wait for these ran out: what they store is older, and to be deleted."""
-    for step in steps:
-        step.overrun = True
 
 
 def wait(*others: Step, seconds: float | None = None) -> bool:

@@ -105,7 +105,7 @@ class LookupTable(Mapping[Hashable, Row], Generic[Row]):
     def get(self, key: Hashable, /) -> Row | None: ...
     @overload
     def get(self, key: Hashable, /, default: Row | Default) -> Row | Default: ...
-    def get(self, key: Hashable, /, default: Any = None) -> Any:
+    def get(self, key: Hashable, default: Any = None) -> Any:
         """As a dict's. ``Mapping`` takes a ``KeyError`` of the source for a key that is not there; so it does for ``in``."""
         return self._rows().get(key, default)
 

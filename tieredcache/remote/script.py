@@ -6,13 +6,15 @@ between the commands of a script; a pipeline reads the values first, see ``tiere
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from tieredcache.remote.failures import describe, is_refusal
+from tieredcache.remote.failures import describe, is_refusal, may_be_repeated
 from tieredcache.remote.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FEWEST: Final = 16  # keys; for fewer the pipeline takes hardly longer, and the server executes one command less
 MOST: Final = 5_000  # keys: Lua passes no more than some 8,000 arguments to a function
@@ -65,11 +67,9 @@ class ManyKeys(Reader):
         values, ttls = _pipelined(connection, names, mget=self.mget, cluster=self.cluster)
         self._large = _are_large(values)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
-        if found and any(one is None and value is not None for one, value in zip(found, values, strict=True)):
-            with contextlib.suppress(Exception):  # the values are there
-                again, _ = _run(connection, names)  # another process may have written them after the script
-                if any(one is None and value is not None for one, value in zip(again, values, strict=True)):
-                    refusal = "it does not find every key"
+        if _misses(found, values):
+            if _misses(_run_again(connection, names), values):  # else another process has written them after the script
+                refusal = "it does not find every key"
             self._found = 0
         if refusal and self.scripts:
             self.scripts = False
@@ -86,6 +86,20 @@ def _run(connection: Any, names: list[str]) -> Any:
             raise
     connection.script_load(SCRIPT)
     return connection.evalsha_ro(SHA, len(names), *names)
+
+
+def _run_again(connection: Any, names: list[str]) -> Any:
+    try:
+        values, _ = _run(connection, names)
+    except Exception as error:
+        if not may_be_repeated(error, frozenset()):  # a time limit of the caller
+            raise
+        return ()  # the pipeline has the values
+    return values
+
+
+def _misses(found: Sequence[Any], values: list[Any]) -> bool:
+    return any(one is None and value is not None for one, value in zip(found, values, strict=False))
 
 
 def _are_large(values: list[Any]) -> bool:
