@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tieredcache.local.entries import Entry
 
-BURSTS: Final = 5  # that a key remembers
+BURSTS: Final = 6  # that a key remembers
 LONGEST_BURST: Final = 400  # keys
 PAUSE: Final = 0.1  # seconds without a remote read, after which a burst outside requests has ended
 LONG_PAUSE: Final = 1  # of a request, which may stream for hours
