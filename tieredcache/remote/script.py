@@ -67,7 +67,7 @@ class ManyKeys(Reader):
         values, ttls = _pipelined(connection, names, mget=self.mget, cluster=self.cluster)
         self._large = _are_large(values)
         # Where that has raised as well it was no matter of the script: a key, say, that the user may not read.
-        if _misses(found, values):
+        if found and _misses(found, values):
             if _misses(_run_again(connection, names), values):  # else another process has written them after the script
                 refusal = "it does not find every key"
             self._found = 0
