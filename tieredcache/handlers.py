@@ -53,11 +53,11 @@ class SharedCaches:
 
     def __setitem__(self, alias: str, backend: BaseCache) -> None:
         self._assigned.add(alias)
-        self._unshare()
+        self._unshare(alias)
         django_caches[alias] = backend
 
     def __delitem__(self, alias: str) -> None:
-        self._unshare()
+        self._unshare(alias)
         del django_caches[alias]
 
     def __iter__(self) -> Iterator[str]:
@@ -74,11 +74,12 @@ class SharedCaches:
         """Ask Django for each backend again."""
         if setting == "CACHES":
             self._assigned = set()
-            self._unshare()
+            self._unshare(*self._shared, DEFAULT_CACHE_ALIAS)
 
-    def _unshare(self) -> None:
-        self._shared = {}
-        _default.unbind()
+    def _unshare(self, *aliases: str) -> None:
+        self._shared = {alias: backend for alias, backend in self._shared.items() if alias not in aliases}
+        if DEFAULT_CACHE_ALIAS in aliases:
+            _default.unbind()
 
 
 class SharedCache(_Proxy):

@@ -228,6 +228,13 @@ def test_a_mock_is_gone_when_its_patch_is_over():
         assert tieredcache.cache.get("key") is None
 
 
+def test_a_mock_stays_when_another_alias_is_assigned():
+    with mock.patch.object(tieredcache.cache, "get", return_value="mocked"):
+        tieredcache.caches["remote"] = tieredcache.caches["remote"]
+        assert tieredcache.cache.get("key") == "mocked"
+    assert tieredcache.cache.get("key") is None
+
+
 def test_a_backend_is_its_threads_own_when_it_was_assigned():
     mine = TieredCache("remote", {"OPTIONS": {}})
     tieredcache.caches["default"] = mine

@@ -230,16 +230,27 @@ def test_a_demand_that_no_copy_meets_brings_nothing_along(cache):
 def test_another_tenants_keys_are_not_brought_along(make_cache, clock, valkey_url):
     tenant = contextvars.ContextVar("tenant", default="one")
     remote = counting("django-redis", valkey_url)
-    remote["KEY_FUNCTION"] = lambda key, prefix, version: f"{tenant.get()}:{key}"
+
+    def make_key(key, prefix, version):
+        if key == PAGE[0]:
+            return key  # all tenants share it
+        if tenant.get() == "none":
+            raise PermissionError(key)
+        return f"{tenant.get()}:{key}"
+
+    remote["KEY_FUNCTION"] = make_key
     cache = make_cache(remote, LOCAL_TIMEOUT=5, JITTER=0)
     read_once(cache, clock)
     assert trips(lambda: page(cache)) == 1, "within one tenant they are"
     clock.move(6)
     tenant.set("two")
-    cache.remote.set_many(dict.fromkeys(PAGE, "two"), timeout=None)
-    assert page(cache) == ["two"] * 8
+    cache.remote.set_many(dict.fromkeys(PAGE[1:], "two"), timeout=None)
+    assert page(cache) == ["value of key:0"] + ["two"] * 7
     tenant.set("one")
     assert page(cache) == [f"value of {key}" for key in PAGE]
+    tenant.set("none")
+    clock.move(6)
+    assert ask(cache) == "value of key:0", "nobody has asked for the others"
 
 
 def test_a_neighbour_that_does_not_decode_is_skipped(cache, caplog):

@@ -23,7 +23,15 @@ from django_valkey.exceptions import ConnectionInterrupted
 from tests.remote.failing import DOUBLE, fail, heal
 from tests.support.doubles import Odd, RemoteDouble, Strict
 from tieredcache import RemoteOutage
-from tieredcache.remote.failures import Swallowed, describe, is_remote_error, outage_class, packages_of, says_down
+from tieredcache.remote.failures import (
+    Swallowed,
+    describe,
+    is_remote_error,
+    may_be_repeated,
+    outage_class,
+    packages_of,
+    says_down,
+)
 
 CLIENTS = (redis, valkey)
 OWN = frozenset({"tests"})  # as if the remote were a backend of the package tests
@@ -101,6 +109,8 @@ MISTAKES = [
     db.InternalError("current transaction is aborted"),
     asyncio.CancelledError(),
     KeyboardInterrupt(),
+    TimeoutError("too slow"),
+    TimeoutError("Function timed out"),
 ]
 
 
@@ -137,6 +147,16 @@ def test_an_exhausted_pool_does_not_say_that_the_server_is_down(client):
         assert not any(map(says_down, (error, interrupted(error), caused_by(Swallowed(), error))))
     refused = client.ConnectionError("refused")
     assert all(map(says_down, (refused, interrupted(refused), caused_by(Swallowed(), refused), OSError("refused"))))
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
+def test_a_time_limit_that_has_struck_in_the_client_is_not_repeated(client):
+    """It makes an error of its own of any TimeoutError while it reads."""
+    for within, repeated in ((TimeoutError("timed out"), True), (TimeoutError("too slow"), False)):
+        error = client.TimeoutError("Timeout reading from socket")
+        error.__context__ = within
+        assert may_be_repeated(error, OWN) is repeated
+        assert may_be_repeated(interrupted(error), OWN) is repeated
 
 
 # --- the packages of a backend ---

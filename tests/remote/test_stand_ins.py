@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+from django.core.cache.backends.redis import RedisCache
 
 from tests.remote.failing import DOUBLE, RETRY_AFTER, fail, go_down, heal, with_stale_copy
 from tests.support.doubles import RemoteDouble
@@ -158,3 +159,22 @@ def test_a_time_limit_is_raised_when_it_strikes_while_the_script_is_asked_once_m
 
 def limit():
     raise TimeoutError
+
+
+@pytest.mark.parametrize("kind", ["double", "subclass"])
+def test_a_time_limit_is_raised_when_it_strikes_while_the_ttl_is_asked_for(kind, make_cache, mode, valkey_url, monkeypatch):
+    """That call is ours alone: what strikes there is the caller's."""
+    if kind == "double":
+        cache = make_cache(DOUBLE)
+        monkeypatch.setattr(RemoteDouble, "pttl", lambda *_, **__: limit(), raising=False)
+    else:
+        cache = make_cache({"BACKEND": f"{__name__}.OfAProject", "LOCATION": f"{valkey_url}/5"})
+        monkeypatch.setattr("redis.Redis.pttl", lambda *_: limit())
+    cache.set("key", 1)
+    with pytest.raises(TimeoutError):
+        mode(cache).get("key")
+
+
+class OfAProject(RedisCache):
+    def get(self, *args, **kwargs):
+        return super().get(*args, **kwargs)

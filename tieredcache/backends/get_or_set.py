@@ -110,9 +110,7 @@ class GetOrSet(BaseCache):
                 store = self.early.method(own.key, self.get(key, MISSING, version), self.set, self.add)
         try:
             if store and own.stores() and self._can_store(key, version):
-                step = own.storing
-                if store(key, value, timeout, version) is not False and step and step.overrun:
-                    self.delete(key, version)
+                store(key, value, timeout, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:
@@ -127,9 +125,7 @@ class GetOrSet(BaseCache):
                 store = self.early.method(own.key, await self.aget(key, MISSING, version), self.aset, self.aadd)
         try:
             if store and own.stores() and self._can_store(key, version):
-                step = own.storing
-                if await store(key, value, timeout, version) is not False and step and step.overrun:
-                    await self.adelete(key, version)
+                await store(key, value, timeout, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:

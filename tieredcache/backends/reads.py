@@ -10,7 +10,7 @@ from django.core.cache.backends.base import BaseCache
 
 from tieredcache.backends.writes import RemoteWrites
 from tieredcache.freshness import accepts
-from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN
+from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN, is_callers
 from tieredcache.local.sample import compare
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, client_error, is_remote_error, may_be_repeated, says_down
@@ -101,8 +101,7 @@ class RemoteReads(RemoteWrites):
         trip = tier.prefetch.trip(dict.fromkeys(map(attrgetter("local_key"), reads)), tier.index, accepts)
         if trip is None:
             return None
-        # The tenant may be another.
-        trip.keys = [pair for pair in trip.keys if pair[0] is pair[1] or self.local_key(pair[0]) == pair[1]]
+        trip.keys = [pair for pair in trip.keys if pair[0] is pair[1] or self._is_key(*pair)]
         along = [tier.begin(key, None, local_key) for key, local_key in trip.keys]
         if tier.has_servers:  # no read waits for another server than its own, which may be down
             servers = {self._server(read) for read in reads}
@@ -126,6 +125,15 @@ class RemoteReads(RemoteWrites):
         answers = answers[: len(reads)]
         # Something is there that the one command for all keys calls missing: what the remote's own get() says of it counts.
         return None if any(value is MISSING and ttl is not None for value, ttl in answers) else answers
+
+    def _is_key(self, key: Any, local_key: Hashable) -> bool:
+        """Whether this is still the local key: the tenant may be another, and may be refused this key."""
+        try:
+            return self.local_key(key) == local_key
+        except Exception as error:
+            if is_callers(error):
+                raise
+            return False
 
     # --- what comes of a remote read ---
 

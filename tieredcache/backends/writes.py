@@ -31,8 +31,6 @@ Result = TypeVar("Result")
 _SAME_KEY: Final = {"timeout", "version", "nx", "xx", "client", "ignore_key_check"}
 # What is returned where nothing was there to change: then nothing was written.
 _NOTHING_DONE: Final = {"add", "touch"}
-_DELETES: Final = {"delete", "delete_many", "clear"}
-_SETS: Final = {"set", "set_many"}
 
 
 class RemoteWrites(RemoteKeys):
@@ -47,7 +45,7 @@ class RemoteWrites(RemoteKeys):
         """
         remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            self._begin_write(local_keys, name)
+            self._begin_write(local_keys)
             result: Result = getattr(remote, name)(*args, **extra)
             self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - or a time limit that a signal handler has raised, in _end_write too
@@ -61,9 +59,8 @@ class RemoteWrites(RemoteKeys):
         """As ``_write``."""
         remote, local_keys = self._reached(), self._local_keys(keys, extra, moved_to)
         try:
-            storing = self._announce(local_keys, sync=False)
-            if storing and not await await_(*storing, seconds=STORING):
-                self._overrun(storing, name)
+            if storing := self._announce(local_keys, sync=False):
+                await await_(*storing, seconds=STORING)
             result: Result = await remote_async(remote, name)(*args, **extra)
             self._end_write(keys, local_keys, changed=not (result is False and name in _NOTHING_DONE))
         except BaseException as error:  # noqa: BLE001 - as above
@@ -78,16 +75,10 @@ class RemoteWrites(RemoteKeys):
         versions = [extra.get("version")] if moved_to is None else [extra.get("version"), moved_to]
         return [self.local_key(key, version) for key in keys for version in versions]
 
-    def _begin_write(self, local_keys: list[Any] | None = None, name: str = "") -> None:
+    def _begin_write(self, local_keys: list[Any] | None = None) -> None:
         """Let no value be stored under these keys (``None``: any) later on whose computation has begun by now."""
-        storing = self._announce(local_keys, sync=True)
-        if storing and not wait(*storing, seconds=STORING):
-            self._overrun(storing, name)
-
-    def _overrun(self, storing: list[Step], name: str) -> None:
-        """The write ``name`` goes on. What is added after a delete has to go again; after a set, nothing is added."""
-        for step in storing:
-            step.overrun = name in _DELETES or (step.overrun and name not in _SETS)
+        if storing := self._announce(local_keys, sync=True):
+            wait(*storing, seconds=STORING)
 
     def _announce(self, local_keys: list[Any] | None, *, sync: bool) -> list[Step]:
         """Tell all tiers that these keys are about to be written; returns what is being stored now, to be waited for."""

@@ -68,8 +68,9 @@ def time_limits() -> tuple[type[BaseException], ...]:
 
 
 def is_callers(error: BaseException) -> bool:
-    """Whether it is a time limit of the caller: a ``TimeoutError`` of a socket has a number, or ends with these words."""
-    own = type(error) is TimeoutError and error.errno is None and not str(error).endswith("timed out")
+    """Whether it is a time limit of the caller: a ``TimeoutError`` of a socket has a number, or says this."""
+    of_socket = str(error) == "timed out" or str(error).endswith("operation timed out")
+    own = type(error) is TimeoutError and error.errno is None and not of_socket
     return own or isinstance(error, time_limits())
 
 

@@ -5,8 +5,8 @@ and a caller that waits does so for ``PATIENCE`` seconds at most and then comput
 computes may need a lock, a thread or an event loop that the waiting code holds.
 
 No old value is stored after a write. A computation that began before the write has either begun to store its value, and then
-the write waits until that is done (a moment, and not for long: after ``STORING`` seconds it goes on, and what ``get_or_set``
-adds after a delete is deleted), or it finds that it is forgotten, and stores nothing. One that stores waits for nobody.
+the write waits until that is done (a moment; for ``STORING`` seconds at most: what a connection that hangs stores later may
+be older, as by the remote alone), or it finds that it is forgotten, and stores nothing. One that stores waits for nobody.
 
     computation                             write
     1  say that it stores                   a  tell the computation that it is forgotten
@@ -68,11 +68,11 @@ def _current() -> Computation | None:
 class Step:
     """What others wait for. Not a Future or an Event: these have locks, which stay locked where a signal handler raises."""
 
-    __slots__ = ("ended", "overrun", "waiting")
+    __slots__ = ("ended", "given_up", "waiting")
 
     def __init__(self) -> None:
         self.ended: bool = False
-        self.overrun: bool = False  # whether a delete has gone on without it, and no set after that
+        self.given_up: bool = False  # whether somebody has waited for it too long: no other write does
         self.waiting: list[Callable[[], object]] = []  # each lets one go
 
     def end(self) -> None:
@@ -255,7 +255,7 @@ class Inflight:
                     self._shared.pop(computation.key, None)
                 # What this thread stores, or a task of the event loop that this thread runs, goes on when it does not wait.
                 step, here = computation.storing, sync and computation.storer == threading.get_ident()
-                if step is not None and not here and (own is None or own.storing is None):
+                if step is not None and not step.given_up and not here and (own is None or own.storing is None):
                     steps.append(step)
         return steps
 
@@ -268,7 +268,7 @@ def wait(*others: Step, seconds: float | None = None) -> bool:
         lock.acquire()
         other.waiting.append(lock.release)
         if not other.ended and not lock.acquire(timeout=max(0, deadline - clock())):
-            return False
+            return _give_up(others)
     return True
 
 
@@ -283,5 +283,11 @@ async def await_(*others: Step, seconds: float | None = None) -> bool:
                 if not other.ended:
                     await ended.wait()
     except TimeoutError:
-        return False
+        return _give_up(others)
     return True
+
+
+def _give_up(steps: Collection[Step]) -> bool:
+    for step in steps:
+        step.given_up = True
+    return False

@@ -61,18 +61,21 @@ class Figures:
 
     def copy(self, *, gauges: bool = True, **_: Any) -> None:
         """Copy the figures: of counters what has been added, gauges as they are. Other arguments are those of a signal."""
-        with self.lock:
-            for alias, stats in read().items():
-                copied = self.copied.setdefault(alias, {})
-                for figure in FIGURES:
-                    now, before, metric = getattr(stats, figure.field), copied.get(figure.field), self._metrics[figure.field]
-                    if not figure.counter:
-                        if gauges:
-                            metric.labels(alias).set(now)
-                    elif now != before:
-                        copied[figure.field] = now  # first: a destructor that runs during this may copy them, too
-                        # Less than before: of a new local tier, because CACHES is overridden.
-                        metric.labels(alias).inc(now if before is None or now < before else now - before)
+        with self.lock:  # not around the loops themselves: on Python 3.13 a time limit at the end of one would pass by it
+            self._copy(gauges=gauges)
+
+    def _copy(self, *, gauges: bool) -> None:
+        for alias, stats in read().items():
+            copied = self.copied.setdefault(alias, {})
+            for figure in FIGURES:
+                now, before, metric = getattr(stats, figure.field), copied.get(figure.field), self._metrics[figure.field]
+                if not figure.counter:
+                    if gauges:
+                        metric.labels(alias).set(now)
+                elif now != before:
+                    copied[figure.field] = now  # first: a destructor that runs during this may copy them, too
+                    # Less than before: of a new local tier, because CACHES is overridden.
+                    metric.labels(alias).inc(now if before is None or now < before else now - before)
 
 
 _figures: Final = Figures()

@@ -115,7 +115,7 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()
     error = _unwrapped(error)
     kind = type(error)
     if kind is TimeoutError:  # Memcached's clients raise Python's own, others may; redis-py's is another: it is the caller's
-        return bool(packages)
+        return bool(packages) and not is_callers(error)
     if isinstance(error, (OSError, Swallowed, RemoteOutage)):
         return True
     if isinstance(error, (*loaded(_MISTAKES), *loaded(_UNDECODABLE))):
@@ -150,7 +150,8 @@ def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
 
     Such a limit may be any exception that a signal handler raises, and strikes once.
     """
-    if is_callers(error):
+    context = _unwrapped(error).__context__  # redis-py makes its own of what strikes while it reads
+    if is_callers(error) or (context and is_callers(context)):
         return False
     return is_remote_error(error, packages) or isinstance(_unwrapped(error), loaded(_ROOTS))
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BURSTS: Final = 6  # that a key remembers
 LONGEST_BURST: Final = 400  # keys
 PAUSE: Final = 0.1  # seconds without a remote read, after which a burst outside requests has ended
-LONG_PAUSE: Final = 1  # of a request, which may stream for hours
+LONGEST_REQUEST: Final = 30  # seconds, after which a request's burst has ended: it may stream for hours
 SOON: Final = 0.1  # the last share of its time in which a copy is about to expire
 LARGEST_VALUE: Final = 16 * 1024  # bytes that are brought along at most, of one key
 LARGEST_TRIP: Final = 256 * 1024  # and in all
@@ -53,9 +53,9 @@ AFTER_FAILURE: Final = 10  # seconds for which nothing is brought along when a t
 
 @dataclass(slots=True, eq=False)
 class Burst:
-    """The local keys that one request has read from the remote tier, and when it did so last."""
+    """The local keys that one request has read from the remote tier. ``since``: its beginning; else the latest read."""
 
-    latest: float
+    since: float
     of_request: bool
     keys: list[Hashable] = field(default_factory=list)
 
@@ -74,13 +74,14 @@ request_started.connect(begin_burst)
 def current_burst(now: float) -> Burst:
     """The burst of this request; outside requests that of this thread, task or greenlet."""
     burst = _current.get()
-    pause = LONG_PAUSE if burst is not None and burst.of_request else PAUSE
-    if burst is None or len(burst.keys) >= LONGEST_BURST or burst.latest + pause < now:
+    lasts = LONGEST_REQUEST if burst is not None and burst.of_request else PAUSE
+    if burst is None or len(burst.keys) >= LONGEST_BURST or burst.since + lasts < now:
         # Under ASGI, Django 5.2 sends request_started from a task of its own, which cannot set the view's variables.
         of_request = SyncToAsync.thread_sensitive_context.get(None) is not None if burst is None else burst.of_request
         burst = Burst(now, of_request=of_request)
         _current.set(burst)
-    burst.latest = now
+    if not burst.of_request:
+        burst.since = now
     return burst
 
 

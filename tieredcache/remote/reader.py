@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_key_func
 from django.core.cache.backends.memcached import PyMemcacheCache
 
-from tieredcache.local.entries import EXISTS, MISSING
+from tieredcache.local.entries import EXISTS, MISSING, is_callers
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
 
@@ -173,19 +173,20 @@ class Reader:
         for name in ("pttl", "ttl"):
             ask = getattr(remote, name, None)
             if callable(ask) and not inspect.iscoroutinefunction(ask):
-                # The value is there; that its TTL cannot be learned (by an ACL, say) is no reason not to return it.
-                with contextlib.suppress(Exception):
+                try:
                     return in_seconds(remote, name, ask(key, version=version))
-                return 0.0
+                except Exception as error:  # noqa: BLE001 - a time limit is raised again
+                    return no_ttl(error)
         return None
 
     async def _attl(self, remote: BaseCache, key: Any, version: Any) -> float | None:
         for name in ("pttl", "ttl"):
             ask = getattr(remote, f"a{name}", None)
             if inspect.iscoroutinefunction(ask):
-                with contextlib.suppress(Exception):
+                try:
                     return in_seconds(remote, name, await ask(key, version=version))
-                return 0.0
+                except Exception as error:  # noqa: BLE001 - a time limit is raised again
+                    return no_ttl(error)
         if callable(getattr(remote, "pttl", None)) or callable(getattr(remote, "ttl", None)):
             return await sync_to_async(self._ttl)(remote, key, version)
         return None
@@ -247,6 +248,13 @@ def in_seconds(remote: Any, name: str, left: float | None) -> float | None:
     seconds = left / 1000 if name == "pttl" else left - 0.5
     # Herd clients keep an entry for so much longer than they serve it for sure.
     return max(0.0, seconds - getattr(getattr(remote, "client", None), "_herd_timeout", 0))
+
+
+def no_ttl(error: Exception) -> float:
+    """0: the value is there; that its TTL cannot be learned (by an ACL, say) is no reason not to return it."""
+    if is_callers(error):
+        raise error
+    return 0.0
 
 
 def remote_async(remote: BaseCache, name: str) -> Callable[..., Any]:

@@ -7,7 +7,6 @@ way is left to the general reader, which asks for the TTL in a second call.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -18,7 +17,7 @@ from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from tieredcache.local.entries import EXISTS, MISSING, VALUE_ERRORS, is_callers
 from tieredcache.remote.circuit import WHOLE
 from tieredcache.remote.failures import Swallowed, undecodable_errors
-from tieredcache.remote.reader import Reader, Undecodable, in_seconds
+from tieredcache.remote.reader import Reader, Undecodable, in_seconds, no_ttl
 from tieredcache.remote.script import GONE, ManyKeys
 
 if TYPE_CHECKING:
@@ -111,10 +110,11 @@ class DjangoSubclassReader(Reader):
     """A subclass of Django's own ``RedisCache`` that reads in its own way. It has no ``ttl()``: its client is asked."""
 
     def _ttl(self, remote: Any, key: Any, version: Any) -> float | None:
-        with contextlib.suppress(Exception):  # the value is there, as in the general reader
+        try:
             name = remote.make_and_validate_key(key, version=version)
             return in_seconds(remote, "pttl", remote._cache.get_client(name).pttl(name))
-        return 0.0
+        except Exception as error:  # noqa: BLE001 - a time limit is raised again
+            return no_ttl(error)
 
     async def _attl(self, remote: Any, key: Any, version: Any) -> float | None:
         return await sync_to_async(self._ttl)(remote, key, version)
