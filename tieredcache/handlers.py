@@ -77,7 +77,7 @@ class SharedCaches:
             self._unshare(*self._shared, DEFAULT_CACHE_ALIAS)
 
     def _unshare(self, *aliases: str) -> None:
-        self._shared = {alias: backend for alias, backend in self._shared.items() if alias not in aliases}
+        self._shared = {alias: backend for alias, backend in self._shared.copy().items() if alias not in aliases}
         if DEFAULT_CACHE_ALIAS in aliases:
             _default.unbind()
 

@@ -114,8 +114,8 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()
     """
     error = _unwrapped(error)
     kind = type(error)
-    if kind is TimeoutError:  # Memcached's clients raise Python's own, others may; redis-py's is another: it is the caller's
-        return bool(packages) and not is_callers(error)
+    if kind is TimeoutError:  # Memcached's clients raise a socket's, others may any; redis-py's is another: so the caller's
+        return bool(packages - _MEMCACHED) or (bool(packages) and not is_callers(error))
     if isinstance(error, (OSError, Swallowed, RemoteOutage)):
         return True
     if isinstance(error, (*loaded(_MISTAKES), *loaded(_UNDECODABLE))):
