@@ -74,11 +74,12 @@ class SharedCaches:
         """Ask Django for each backend again."""
         if setting == "CACHES":
             self._assigned = set()
-            self._unshare(*self._shared, DEFAULT_CACHE_ALIAS)
+            self._shared = {}  # whole: another thread may share one meanwhile
+            _default.unbind()
 
-    def _unshare(self, *aliases: str) -> None:
-        self._shared = {alias: backend for alias, backend in self._shared.copy().items() if alias not in aliases}
-        if DEFAULT_CACHE_ALIAS in aliases:
+    def _unshare(self, alias: str) -> None:
+        self._shared = {other: backend for other, backend in self._shared.copy().items() if other != alias}
+        if alias == DEFAULT_CACHE_ALIAS:
             _default.unbind()
 
 

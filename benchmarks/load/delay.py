@@ -29,7 +29,7 @@ def carry(source: socket.socket, target: socket.socket, seconds: float) -> None:
     """One direction of one connection. The time that sleep() oversleeps (some 50 microseconds) is a network's jitter."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
-            time.sleep(seconds)  # this proxy stands for a network: to delay what it carries is its purpose
+            time.sleep(seconds)  # this proxy simulates the latency of a network: the delay is what it is for
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

@@ -43,13 +43,13 @@ def work(url: str, beta: float, start: float, end: float) -> dict[str, Any]:
         def compute() -> float:
             began = time.time()
             early.append(cache.remote.get("hot") is not None)
-            time.sleep(DURATION)  # stands for a slow query, which leaves the processor free
+            time.sleep(DURATION)  # simulates a slow query: it waits for a database and uses no processor
             computed.append((began, time.time()))
             return began
 
         turn = start + random.random() / RATE
         while turn < end:
-            time.sleep(max(0.0, turn - time.time()))  # visitors come at a fixed rate, however long an answer takes
+            time.sleep(max(0.0, turn - time.time()))  # a fixed rate of visitors, however long an answer takes
             turn += 2 / RATE
             began, called = time.time(), time.perf_counter()
             early.clear()

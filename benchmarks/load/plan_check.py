@@ -53,7 +53,7 @@ def ask(port: int, seconds: float, rate: float) -> Counts:
     pages: list[Future[None]] = []
     with ThreadPoolExecutor(demo.WORKERS * 2) as threads:
         for number in range(int(seconds * rate)):
-            time.sleep(max(0, started + number / rate - time.monotonic()))  # both modes get the same traffic
+            time.sleep(max(0, started + number / rate - time.monotonic()))  # a fixed rate: both modes get the same load
             pages.append(threads.submit(page, port, draw.randrange(PAGES), counts))
     for each in pages:
         each.result()

@@ -16,11 +16,11 @@ class SlowReads(RedisCache):
     def get(self, *args: Any, **kwargs: Any) -> Any:
         """The value as it was ``SECONDS`` ago."""
         value = super().get(*args, **kwargs)
-        time.sleep(SECONDS)  # a slow network: gives other processes time to write between the read and its answer
+        time.sleep(SECONDS)  # simulates latency, in which real processes write between the read and its answer
         return value
 
     def get_many(self, *args: Any, **kwargs: Any) -> Any:
         """As ``get``."""
         values = super().get_many(*args, **kwargs)
-        time.sleep(SECONDS)  # a slow network, as above
+        time.sleep(SECONDS)  # as above
         return values

@@ -228,6 +228,19 @@ def test_a_mock_is_gone_when_its_patch_is_over():
         assert tieredcache.cache.get("key") is None
 
 
+def test_what_another_thread_shares_during_a_reset_is_not_shared_on():
+    """It is a backend of the old CACHES."""
+
+    class Filling(dict):
+        def copy(self):
+            self["late"] = "a backend of the old CACHES"
+            return dict(self)
+
+    with mock.patch.object(tieredcache.caches, "_shared", Filling()):
+        tieredcache.caches.reset()
+        assert tieredcache.caches._shared == {}
+
+
 def test_a_mock_stays_when_another_alias_is_assigned():
     with mock.patch.object(tieredcache.cache, "get", return_value="mocked"):
         tieredcache.caches["remote"] = tieredcache.caches["remote"]

@@ -7,8 +7,8 @@ list, and the interpreter crashes. Three rules prevent that:
 2. Whatever is in ``lru`` is in ``index`` too: it comes into ``index`` first and leaves it last. What leaves is handed to the
    caller in ``removed``, and let go after the lock has been released. So no destructor runs inside lru-dict.
 3. A destructor may still interrupt a change, when the garbage collector runs it, and use the same cache. The lock is
-   reentrant for it, and ``busy`` tells it to go without: what it would keep is not kept, and what it would remove stays, no
-   longer served, until it is evicted. It must not wait for another thread that uses the cache.
+   reentrant for it, but while ``busy`` is set it changes nothing: what it would store is not stored; what it would remove
+   stays, no longer served, until it is evicted. It must not wait for another thread that uses the cache.
 
 An exception that a signal handler raises may cut a change in two, and a fork too. ``sound`` is false then, and the next
 change repairs: what is in ``index`` alone is dropped, and the bytes are summed up from the entries.

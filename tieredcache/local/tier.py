@@ -273,7 +273,7 @@ class LocalTier(Store[Entry]):
 
     def forget(self, local_key: Hashable) -> None:
         """Drop the local copy, and keep reads and computations under way from putting an older value back."""
-        if self.inflight.under_way:  # before the mark: by a new one it is seen that the computations have been told
+        if self.inflight.under_way:  # before the mark: a new one means that the computations know of the write
             self.inflight.overtake([local_key])
         self.marks[hash(local_key) % MARKS] = object()
         entry = self.index.get(local_key)

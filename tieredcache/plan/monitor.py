@@ -25,7 +25,7 @@ FORBIDDEN: Final = (
 
 
 def watch(cache: Any, alias: str, seconds: float, processes: int | None) -> tuple[list[Event], int]:
-    """What is done to the keys of ``cache`` in so many seconds, and how many commands were on other keys.
+    """What is done to the keys of ``cache`` within ``seconds``, and how many commands were on other keys.
 
     ``processes``: how many there are; ``None``: it goes by the names and addresses of their connections. Raises
     ``PlanError``, which quotes no setting, and leaves no connection.

@@ -169,7 +169,7 @@ def cycle(scenario: scenarios.Scenario, outages: int) -> None:
 
 def wait(seconds: float) -> None:
     """Let the site run."""
-    time.sleep(seconds)  # the site is other processes, on the real clock: they serve requests for so long
+    time.sleep(seconds)  # gunicorn and the visitors are real processes, whose clock no test can move: this is the traffic
 
 
 def main() -> int:

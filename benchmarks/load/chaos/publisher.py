@@ -37,7 +37,7 @@ class Publisher(threading.Thread):
         while self._running:
             for key in self._keys:
                 self._write(remote, key)
-                time.sleep(INTERVAL)  # a steady rate of writes: the readers are other processes, on the real clock
+                time.sleep(INTERVAL)  # a fixed rate of writes is part of the load: a loop would fill a processor
 
     def _write(self, remote: Any, key: str) -> None:
         number = len(self.completed[key])

@@ -267,7 +267,7 @@ def await_(condition: Any, problem: str, seconds: float = 30) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(problem)
-        time.sleep(0.05)  # a server that starts sends no event: it is asked until the deadline above
+        time.sleep(0.05)  # a process that starts sends no signal when it is ready: it is polled, until the deadline above
 
 
 ALL: tuple[type[Scenario], ...] = (

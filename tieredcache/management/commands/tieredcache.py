@@ -150,7 +150,7 @@ def _measure(cache: Any, alias: str, about: dict[str, Any]) -> None:
 
 
 def _time(get: Any, key: str, reads: int) -> float:
-    """The seconds that one read takes: the mean of the fastest of five runs of so many ``reads``."""
+    """The seconds that one read takes: the mean of the fastest of five runs of ``reads`` reads each."""
     return min(timeit.repeat(lambda: get(key), number=reads, repeat=5)) / reads
 
 
