@@ -17,7 +17,7 @@ from tieredcache.remote.failures import Swallowed, client_error, is_remote_error
 from tieredcache.remote.reader import Undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     from tieredcache.local.inflight import Computation
     from tieredcache.local.tier import Read
@@ -27,70 +27,53 @@ if TYPE_CHECKING:
 class RemoteReads(RemoteWrites):
     """Sends a read to the remote and keeps its answer, or finds what stands in for it."""
 
-    def _fetch(self, read: Read, *, exists: bool = False) -> Any:
-        """Ask the remote, or find what stands in for its answer. ``exists``: only whether there is a value."""
-        tier, remote = self._tier, self._reached()
-        if tier.circuit.failing and (instead := self._held_back(read)):
-            return instead[0]
-        try:
-            reader = tier.reader or self._reader()
-            if tier.prefetches and not exists and (answers := self._bring(remote, [read])):
-                return self._keep(read, answers[0])
-            ask = reader.exists if exists else reader.get
-            answer = ask(remote, read.key, read.version, ttl=read.timeout > 0)
-        except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answer
-            return self._failed([read], error)[0]
-        return self._keep(read, answer)
+    def _fetch(self, method: str, *reads: Read) -> list[Any]:
+        """The values of these keys, of one version: the remote's answers, or what stands in for them.
 
-    async def _afetch(self, read: Read, *, exists: bool = False) -> Any:
+        ``method``: the reader's: ``"get"``, ``"exists"`` or ``"get_many"``.
+        """
         tier, remote = self._tier, self._reached()
-        reader = self._reader()
-        if reader.threaded(remote):  # all of it: a task that waits for the thread looks at the circuit when its turn comes
-            return await sync_to_async(self._fetch)(read, exists=exists)
-        if tier.circuit.failing and (instead := self._held_back(read)):
-            return instead[0]
-        try:
-            ask = reader.aexists if exists else reader.aget
-            answer = await ask(remote, read.key, read.version, ttl=read.timeout > 0)
-        except BaseException as error:  # noqa: BLE001 - as above
-            return self._failed([read], error)[0]
-        return self._keep(read, answer)
-
-    def _fetch_many(self, reads: list[Read], version: Any) -> list[Any]:
-        tier, remote = self._tier, self._reached()
+        many = method == "get_many"
+        each = many and tier.has_servers  # some of the servers may be down, and others not
         if tier.circuit.failing:
-            if tier.has_servers:
-                return [self._fetch(read) for read in reads]  # some of the servers may be down, and others not
-            if instead := self._held_back(*reads):
+            if each:
+                return [self._fetch("get", read)[0] for read in reads]
+            if instead := self._held_back(reads):
                 return instead
         ttl = reads[0].timeout > 0 or any(read.timeout > 0 for read in reads)
         try:
             reader = tier.reader or self._reader()
-            answers = self._bring(remote, reads) if tier.prefetches else None
-            answers = answers or reader.get_many(remote, [read.key for read in reads], version, ttl=ttl)
+            answers = self._bring(remote, reads) if tier.prefetches and method != "exists" else None
+            if answers is None:
+                keys = [read.key for read in reads] if many else reads[0].key
+                answer = getattr(reader, method)(remote, keys, reads[0].version, ttl=ttl)
+                answers = answer if many else [answer]
         except BaseException as error:  # noqa: BLE001 - raised there, unless something stands in for the answers
-            if tier.has_servers and is_remote_error(error, tier.packages):
-                return [self._fetch(read) for read in reads]  # that shows which server it was
+            if each and is_remote_error(error, tier.packages):
+                return [self._fetch("get", read)[0] for read in reads]  # that shows which server it was
             return self._failed(reads, error)
-        return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
+        return self._keep(reads, answers)
 
-    async def _afetch_many(self, reads: list[Read], version: Any) -> list[Any]:
+    async def _afetch(self, method: str, *reads: Read) -> list[Any]:
+        """As ``_fetch``."""
         tier, remote = self._tier, self._reached()
         reader = self._reader()
-        if reader.threaded(remote):
-            return await sync_to_async(self._fetch_many)(reads, version)
-        if tier.circuit.failing and (instead := self._held_back(*reads)):
+        if reader.threaded(remote):  # all of it: a task that waits for the thread looks at the circuit when its turn comes
+            return await sync_to_async(self._fetch)(method, *reads)
+        if tier.circuit.failing and (instead := self._held_back(reads)):
             return instead
+        many = method == "get_many"
+        keys = [read.key for read in reads] if many else reads[0].key
         ttl = reads[0].timeout > 0 or any(read.timeout > 0 for read in reads)
         try:
-            answers = await reader.aget_many(remote, [read.key for read in reads], version, ttl=ttl)
+            answer = await getattr(reader, f"a{method}")(remote, keys, reads[0].version, ttl=ttl)
         except BaseException as error:  # noqa: BLE001 - as above
             return self._failed(reads, error)
-        return [self._keep(read, answer) for read, answer in zip(reads, answers, strict=True)]
+        return self._keep(reads, answer if many else [answer])
 
     # --- what is read along with a key, because they were read together before ---
 
-    def _bring(self, remote: BaseCache, reads: list[Read]) -> list[Answer] | None:
+    def _bring(self, remote: BaseCache, reads: Sequence[Read]) -> list[Answer] | None:
         """Ask for these and for what they bring along, which is kept.
 
         ``None``: they are asked for alone, because they bring nothing, or the remote has failed or has no answer to one.
@@ -137,33 +120,39 @@ class RemoteReads(RemoteWrites):
 
     # --- what comes of a remote read ---
 
-    def _keep(self, read: Read, answer: Answer) -> Any:
-        tier, (value, ttl) = self._tier, answer
-        server = self._server(read) if tier.has_servers else WHOLE
-        if type(value) is Undecodable:
-            tier.circuit.ended(server, read.local_key)
-            tier.undecodable(read, tier.remote_alias, value.error)
-            return MISSING
-        tier.circuit.succeeded(server)
-        if value is EXISTS:
-            tier.remote_hits += 1
-            return value
-        if not tier.prefix and type(read.local_key) is str:  # made before the remote's prefix was found to have changed
-            read.timeout = 0
-        if value is MISSING:
-            tier.misses += 1
-            tier.prefetch.missing(read.local_key)
-        else:
-            tier.remote_hits += 1
-        if tier.options.staleness_sample:
-            compare(tier, read, value)
-        tier.keep(read, value, ttl)
-        learns = tier.prefetches and read.version is None and type(read.key) is str
-        if learns and (entry := tier.index.get(read.local_key)) is not None:
-            tier.prefetch.note(read.key, read.local_key, entry, read.started)
-        return value
+    def _keep(self, reads: Sequence[Read], answers: Sequence[Answer]) -> list[Any]:
+        """Keep these answers; the values, ``MISSING`` where there is none."""
+        tier, values, succeeded = self._tier, [], False
+        for read, (value, ttl) in zip(reads, answers, strict=True):
+            server = self._server(read) if tier.has_servers else WHOLE
+            if type(value) is Undecodable:
+                tier.circuit.ended(server, read.local_key)
+                tier.undecodable(read, tier.remote_alias, value.error)
+                values.append(MISSING)
+                continue
+            values.append(value)
+            if tier.has_servers or not succeeded:
+                tier.circuit.succeeded(server)
+                succeeded = True
+            if value is EXISTS:
+                tier.remote_hits += 1
+                continue
+            if not tier.prefix and type(read.local_key) is str:  # made before the remote's prefix was found to have changed
+                read.timeout = 0
+            if value is MISSING:
+                tier.misses += 1
+                tier.prefetch.missing(read.local_key)
+            else:
+                tier.remote_hits += 1
+            if tier.options.staleness_sample:
+                compare(tier, read, value)
+            tier.keep(read, value, ttl)
+            learns = tier.prefetches and read.version is None and type(read.key) is str
+            if learns and (entry := tier.index.get(read.local_key)) is not None:
+                tier.prefetch.note(read.key, read.local_key, entry, read.started)
+        return values
 
-    def _failed(self, reads: list[Read], error: BaseException) -> list[Any]:
+    def _failed(self, reads: Sequence[Read], error: BaseException) -> list[Any]:
         """What stands in for the answers of a remote that has failed; raises ``error`` where nothing does."""
         tier, read = self._tier, reads[0]
         server = self._server(read)
@@ -184,7 +173,7 @@ class RemoteReads(RemoteWrites):
             raise error
         return values
 
-    def _held_back(self, *reads: Read) -> list[Any] | None:
+    def _held_back(self, reads: Sequence[Read]) -> list[Any] | None:
         """What stands in for the answers, where the circuit, which is not closed, does not let these reads be sent together.
 
         They are for one server. Raises ``RemoteOutage`` where nothing stands in and it is down.
@@ -205,8 +194,6 @@ class RemoteReads(RemoteWrites):
     def _can_store(self, key: Any, version: Any) -> bool:
         """Whether a value for ``key`` can be stored: not while its server is down."""
         tier = self._tier
-        if not tier.circuit.failing:
-            return True
         server = self._reader().server(self.remote, key, version) if tier.has_servers else WHOLE
         return not tier.circuit.is_open(server)
 

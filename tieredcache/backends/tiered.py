@@ -80,7 +80,7 @@ class TieredCache(RemoteReads):
                 pass
         read, value = self._look(key, version)
         if read is not None:
-            value = self._fetch(read)
+            value = self._fetch("get", read)[0]
         return default if value is MISSING else value
 
     async def aget(self, key: Any, default: Any = None, version: Any = None) -> Any:
@@ -95,21 +95,21 @@ class TieredCache(RemoteReads):
                 pass
         read, value = self._look(key, version)
         if read is not None:
-            value = await self._afetch(read)
+            value = (await self._afetch("get", read))[0]
         return default if value is MISSING else value
 
     def has_key(self, key: Any, version: Any = None) -> bool:
         """Whether ``key`` exists: where no local copy tells, the remote does, and no value is read or kept."""
         read, value = self._look(key, version, exists=True)
         if read is not None:
-            value = self._fetch(read, exists=True)
+            value = self._fetch("exists", read)[0]
         return value is not MISSING
 
     async def ahas_key(self, key: Any, version: Any = None) -> bool:
         """As ``has_key``."""
         read, value = self._look(key, version, exists=True)
         if read is not None:
-            value = await self._afetch(read, exists=True)
+            value = (await self._afetch("exists", read))[0]
         return value is not MISSING
 
     def _look(self, key: Any, version: Any, *, exists: bool = False) -> tuple[Read | None, Any]:
@@ -128,7 +128,7 @@ class TieredCache(RemoteReads):
         found, rest = self._hits(keys, version)
         if rest:
             plan, reads = self._look_many(rest, version)
-            answers = dict(zip(reads, self._fetch_many(list(reads.values()), version), strict=True)) if reads else {}
+            answers = dict(zip(reads, self._fetch("get_many", *reads.values()), strict=True)) if reads else {}
             for key, local_key, served in plan:
                 value = answers.pop(local_key, UNKNOWN) if served is UNKNOWN else served
                 if value is UNKNOWN:  # another name of a key, which is given an object of its own
@@ -144,7 +144,7 @@ class TieredCache(RemoteReads):
         found, rest = self._hits(keys, version)
         if rest:
             plan, reads = self._look_many(rest, version)
-            answers = dict(zip(reads, await self._afetch_many(list(reads.values()), version), strict=True)) if reads else {}
+            answers = dict(zip(reads, await self._afetch("get_many", *reads.values()), strict=True)) if reads else {}
             for key, local_key, served in plan:
                 value = answers.pop(local_key, UNKNOWN) if served is UNKNOWN else served
                 if value is UNKNOWN:

@@ -1,7 +1,7 @@
 """The writes of ``TieredCache``: each is the remote's, and forgets the local copy when it is over.
 
 After the remote write, not before: a reader in between would fill the old value again. And whether it succeeded or not: what
-raised, or was cancelled, may have been done all the same.
+raised, or was cancelled, may have been done anyway.
 """
 
 from __future__ import annotations
