@@ -27,6 +27,7 @@ from django.core.signals import request_started
 
 from tieredcache.clock import clock
 from tieredcache.local.immutable import is_immutable
+from tieredcache.local.sizes import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
@@ -138,7 +139,11 @@ class Prefetch:
         try:
             self._busy = True
             value, burst, known = entry.value, current_burst(now), self.known.get(local_key)
-            size = len(value) if issubclass(type(value), (str, bytes)) else size_of(value)  # as nearly always
+            size = LARGEST_VALUE + 1  # of an object that readers share, which is not known
+            if issubclass(type(value), (str, bytes)):  # a pickle, too, as nearly always
+                size = len(value)
+            elif is_immutable(value):
+                size = size_of(value, LARGEST_VALUE)
             if known is not None and known.bursts[-1] is burst:
                 known.missing = None
                 return
@@ -221,19 +226,3 @@ def _good(trips: list[Trip]) -> bool:
     if len(trips) < WINDOW / 2:
         return True  # too few to tell
     return sum(trip.used for trip in trips) >= USEFUL * sum(len(trip.keys) for trip in trips)
-
-
-def size_of(value: Any) -> int:
-    """About how many bytes an entry's ``value`` takes on its way; too many where that is not known: of shared objects."""
-    size, pending = 0, [value]
-    while pending and size <= LARGEST_VALUE:
-        part = pending.pop()
-        kind = type(part)
-        size += 8
-        if issubclass(kind, (str, bytes)):  # a pickle, too
-            size += len(part)
-        elif kind in {tuple, frozenset}:
-            pending.extend(itertools.islice(part, LARGEST_VALUE))
-        elif not is_immutable(part):
-            return LARGEST_VALUE + 1
-    return size
