@@ -78,7 +78,7 @@ class SharedCaches:
             _default.unbind()
 
     def _unshare(self, alias: str) -> None:
-        self._shared = {other: backend for other, backend in self._shared.copy().items() if other != alias}
+        self._shared = {}  # whole, as above: another thread may do the same for another alias
         if alias == DEFAULT_CACHE_ALIAS:
             _default.unbind()
 

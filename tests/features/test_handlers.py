@@ -241,6 +241,13 @@ def test_what_another_thread_shares_during_a_reset_is_not_shared_on():
         assert tieredcache.caches._shared == {}
 
 
+def test_nothing_is_shared_on_when_an_alias_is_assigned():
+    """Two threads that assign two aliases at once would each put back what the other has taken out."""
+    tieredcache.caches["default"].get("key")
+    tieredcache.caches["remote"] = tieredcache.caches["remote"]
+    assert tieredcache.caches._shared == {}
+
+
 def test_a_mock_stays_when_another_alias_is_assigned():
     with mock.patch.object(tieredcache.cache, "get", return_value="mocked"):
         tieredcache.caches["remote"] = tieredcache.caches["remote"]
