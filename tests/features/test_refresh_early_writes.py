@@ -112,3 +112,25 @@ def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritte
     writer.result()
     assert cache.remote.get("key") == "written"
     assert cache.get("key") == "written"
+
+
+def test_what_was_set_late_is_deleted_when_a_write_has_not_waited_for_it(due, compute, monkeypatch, mode):
+    """It has replaced what was written meanwhile, and would be there for its whole timeout."""
+    monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
+    cache, sent, written = due(), threading.Event(), threading.Event()
+    store = RemoteDouble.set
+
+    def late(self, key, value, *args, **kwargs):
+        if value != "written":
+            sent.set()
+            assert written.wait(5)
+        store(self, key, value, *args, **kwargs)
+
+    monkeypatch.setattr(RemoteDouble, "set", late)
+    early = Run(mode(cache).get_or_set, "key", compute, 100)
+    assert sent.wait(5)
+    cache.set("key", "written", 100)
+    written.set()
+    early.result()
+    assert cache.get("key") is None
+    assert cache.remote.get("key") is None

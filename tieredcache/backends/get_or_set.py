@@ -111,6 +111,8 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._can_store(key, version):
                 store(key, value, timeout, version)
+                if store == self.set and own.is_late():
+                    self.delete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:
@@ -126,6 +128,8 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._can_store(key, version):
                 await store(key, value, timeout, version)
+                if store == self.aset and own.is_late():
+                    await self.adelete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:
