@@ -134,8 +134,17 @@ def test_an_early_value_that_cannot_be_stored_fails_nobody(due, compute, mode):
     assert cache.remote.get("key") == 1, "it may be another value by now"
 
 
+class Mute(ValueError):
+    def __str__(self):
+        return self.text  # which is set elsewhere
+
+
 @both
-@pytest.mark.parametrize("error", [LookupError("no rates today"), TimeoutError("The read operation timed out")])
+@pytest.mark.parametrize(
+    "error",
+    [LookupError("no rates today"), TimeoutError("The read operation timed out"), Mute()],
+    ids=lambda it: type(it).__name__,
+)
 def test_a_failure_leaves_the_old_value(error, alias, due, clock, compute, mode, caplog):
     """It is tried again in what time is left, and logged once: a socket that times out is a failure as any other."""
     cache = due(alias)
@@ -163,6 +172,13 @@ def test_a_time_limit_of_the_caller_is_raised(error, due, compute):
     assert not cache.inflight.under_way
     if isinstance(error, Exception):
         assert cache.get_or_set("key", compute, 100) == 1, "it is not what the next caller runs into"
+
+
+def test_a_time_limit_of_the_computation_leaves_the_old_value(due, compute):
+    """In a task, asyncio's own limits reach it as a cancellation: a TimeoutError is what the callable has made of one."""
+    cache = due()
+    compute.meanwhile = Mock(side_effect=TimeoutError)
+    assert asyncio.run(cache.aget_or_set("key", compute, 100)) == 1
 
 
 @both

@@ -165,6 +165,14 @@ def test_a_time_limit_that_has_struck_in_the_client_is_not_repeated(client):
         assert may_be_repeated(interrupted(error), OWN) is repeated
 
 
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
+def test_an_error_reply_is_repeated_while_the_caller_handles_a_time_out(client):
+    """That is the context of whatever is raised then, and no time limit that has struck here."""
+    error = client.ResponseError("CROSSSLOT Keys in request don't hash to the same slot")
+    error.__context__ = TimeoutError()
+    assert may_be_repeated(error, OWN)
+
+
 # --- the packages of a backend ---
 
 
@@ -176,6 +184,10 @@ class Derived(LocMemCache):
     """A project's subclass of a backend that is known."""
 
 
+class DerivedFromRedis(RedisCache):
+    """One whose client has a time-out error of its own."""
+
+
 @pytest.mark.parametrize(
     ("remote", "packages"),
     [
@@ -185,6 +197,7 @@ class Derived(LocMemCache):
         (DatabaseCache("table", {}), {"django.db"}),
         (Foreign({}), {"tests"}),
         (Derived("", {}), {__name__}),
+        (DerivedFromRedis("redis://127.0.0.1:1", {}), {__name__, RedisCache.__module__}),
         (RemoteDouble("", {}), {"tests.support.doubles"}),
     ],
     ids=lambda value: type(value).__name__,

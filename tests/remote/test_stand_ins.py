@@ -161,16 +161,41 @@ def limit():
     raise TimeoutError
 
 
-@pytest.mark.parametrize("kind", ["double", "subclass"])
-def test_a_time_limit_is_raised_when_it_strikes_while_the_ttl_is_asked_for(kind, make_cache, mode, valkey_url, monkeypatch):
-    """That call is ours alone: what strikes there is the caller's."""
-    if kind == "double":
-        cache = make_cache(DOUBLE)
-        monkeypatch.setattr(RemoteDouble, "pttl", lambda *_, **__: limit(), raising=False)
-    else:
-        cache = make_cache({"BACKEND": f"{__name__}.OfAProject", "LOCATION": f"{valkey_url}/5"})
-        monkeypatch.setattr("redis.Redis.pttl", lambda *_: limit())
+def test_a_time_limit_is_raised_when_it_strikes_while_the_ttl_is_asked_for(make_cache, mode, valkey_url, monkeypatch):
+    """That call is ours alone: what strikes there is the caller's, also where the client makes an error of its own of it."""
+    cache = make_cache({"BACKEND": f"{__name__}.OfAProject", "LOCATION": f"{valkey_url}/5"})
     cache.set("key", 1)
+    for strikes in (limit, within_the_client):
+        monkeypatch.setattr("redis.Redis.pttl", lambda *_, strikes=strikes: strikes())
+        with pytest.raises((TimeoutError, redis.TimeoutError)):
+            mode(cache).get("key")
+
+
+def within_the_client():
+    try:
+        limit()
+    except TimeoutError:
+        raise redis.TimeoutError("Timeout reading from socket")  # noqa: B904 - as redis-py does
+
+
+def test_a_value_is_returned_when_its_ttl_is_not_told_in_time(make_cache, mode, monkeypatch):
+    """By a client that is not known, which may have waited for a future: the remote alone has not asked for a TTL."""
+    cache = make_cache(DOUBLE)
+    monkeypatch.setattr(RemoteDouble, "pttl", lambda *_, **__: limit(), raising=False)
+    cache.set("key", 1)
+    assert mode(cache).get("key") == 1
+    assert not cache.stats().remote_errors
+
+
+@pytest.mark.parametrize("ignored", [{"REMOTE_ERRORS": "ignore"}, {"STALE_IF_ERROR": 60}], ids=str)
+def test_a_time_limit_is_raised_when_a_project_has_a_subclass_of_a_backend_of_redis(
+    ignored, make_cache, mode, clock, valkey_url, monkeypatch
+):
+    cache = make_cache({"BACKEND": f"{__name__}.OfAProject", "LOCATION": f"{valkey_url}/5"}, **ignored)
+    cache.set("key", 1)
+    cache.get("key")
+    clock.move(6)
+    monkeypatch.setattr("redis.Redis.get", lambda *_: limit())
     with pytest.raises(TimeoutError):
         mode(cache).get("key")
 

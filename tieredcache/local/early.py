@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tieredcache.clock import clock
-from tieredcache.local.entries import FOREVER, MISSING, NEVER, is_callers
+from tieredcache.local.entries import FOREVER, MISSING, NEVER, is_callers, time_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -105,7 +105,8 @@ class Early:
             return False
         if plan := self.plans.get(own.key):
             plan.due_at = (clock() + plan.expires) / 2
-        if is_callers(error):
+        # In a task, a bare TimeoutError is the callable's own: the limits of asyncio reach it as a cancellation.
+        if isinstance(error, time_limits()) or (own.loop is None and is_callers(error)):
             return False
         if plan:
             if not plan.failing:

@@ -69,9 +69,9 @@ def time_limits() -> tuple[type[BaseException], ...]:
 
 def is_callers(error: BaseException) -> bool:
     """Whether it is a time limit of the caller: a ``TimeoutError`` of a socket has a number, or says this."""
-    of_socket = str(error) == "timed out" or str(error).endswith("operation timed out")
-    own = type(error) is TimeoutError and error.errno is None and not of_socket
-    return own or isinstance(error, time_limits())
+    if type(error) is TimeoutError:
+        return error.errno is None and str(error) != "timed out" and not str(error).endswith("operation timed out")
+    return isinstance(error, time_limits())
 
 
 class Pickled(bytes):

@@ -64,6 +64,7 @@ _UNDECODABLE: Final[_Classes] = {
     "cryptography.fernet": "InvalidToken",
 }
 _MEMCACHED: Final = frozenset({"pymemcache", "pylibmc"})
+_REDIS: Final = ("django.core.cache.backends.redis", "django_redis", "django_valkey")
 _KNOWN: Final = {"django", "django_redis", "django_valkey", "tieredcache"}
 _PYTHONS_MISTAKES: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _DATABASE: Final[_Classes] = {"django.db.utils": "Error"}
@@ -88,7 +89,7 @@ def packages_of(remote: BaseCache) -> frozenset[str]:
     """The packages or modules whose exceptions mean that ``remote`` has failed.
 
     The packages of a backend that we do not know; the modules of a subclass of one that we know, because a project's package
-    has much else; ``"django.db"``, where the entries are in the database.
+    has much else, with that of Redis; ``"django.db"``, where the entries are in the database.
     """
     if isinstance(remote, BaseDatabaseCache):
         return frozenset({"django.db"})
@@ -98,7 +99,9 @@ def packages_of(remote: BaseCache) -> frozenset[str]:
     backends = {kind for kind in type(remote).__mro__ if issubclass(kind, BaseCache)} - {BaseCache}
     modules = {kind.__module__ for kind in backends | {type(remote)}}
     own = {module for module in modules if _package(module) not in _KNOWN}
-    return frozenset(own if own < modules else map(_package, own))
+    if own == modules:
+        return frozenset(map(_package, own))
+    return frozenset(own and own | {module for module in modules if module.startswith(_REDIS)})
 
 
 def _package(module: str) -> str:
@@ -115,7 +118,8 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()
     error = _unwrapped(error)
     kind = type(error)
     if kind is TimeoutError:  # Memcached's clients raise a socket's, others may any; redis-py's is another: so the caller's
-        return bool(packages - _MEMCACHED) or (bool(packages) and not is_callers(error))
+        redis = not packages or any(name.startswith(_REDIS) for name in packages)
+        return not redis and (packages != _MEMCACHED or not is_callers(error))
     if isinstance(error, (OSError, Swallowed, RemoteOutage)):
         return True
     if isinstance(error, (*loaded(_MISTAKES), *loaded(_UNDECODABLE))):
@@ -145,15 +149,24 @@ def is_refusal(error: BaseException, *, closed: bool) -> bool:
     return not failed and isinstance(error, loaded(_REPLIES))
 
 
+def is_time_limit(error: BaseException, packages: frozenset[str]) -> bool:
+    """Whether it is a time limit of the caller, which strikes once; or what a client has made of one."""
+    error = _unwrapped(error)
+    if type(error) is TimeoutError:
+        return not is_remote_error(error, packages)
+    # Those of Redis raise a TimeoutError of their own while they handle Python's. The context of any other error may be what
+    # the caller was handling when it asked.
+    own = type(error).__name__ == "TimeoutError" and isinstance(error, loaded(_ROOTS))
+    return is_callers(error) or (own and error.__context__ is not None and is_callers(error.__context__))
+
+
 def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
     """Whether a read that failed so may be sent again: after what a client or server raises, not a time limit of the caller.
 
-    Such a limit may be any exception that a signal handler raises, and strikes once.
+    Such a limit may be any exception that a signal handler raises.
     """
-    context = _unwrapped(error).__context__  # redis-py makes its own of what strikes while it reads
-    if is_callers(error) or (context and is_callers(context)):
-        return False
-    return is_remote_error(error, packages) or isinstance(_unwrapped(error), loaded(_ROOTS))
+    raised = is_remote_error(error, packages) or isinstance(_unwrapped(error), loaded(_ROOTS))
+    return raised and not is_time_limit(error, packages)
 
 
 def says_down(error: BaseException) -> bool:

@@ -13,9 +13,9 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import BaseCache, InvalidCacheKey, default_key_func
 from django.core.cache.backends.memcached import PyMemcacheCache
 
-from tieredcache.local.entries import EXISTS, MISSING, is_callers
+from tieredcache.local.entries import EXISTS, MISSING
 from tieredcache.remote.circuit import WHOLE
-from tieredcache.remote.failures import Swallowed, undecodable_errors
+from tieredcache.remote.failures import Swallowed, is_time_limit, packages_of, undecodable_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -120,7 +120,7 @@ class Reader:
     ) -> list[Answer]:
         """The answers for ``keys``, in their order; raises what the remote raises.
 
-        ``asked``: so many of them are asked for; those that are brought along are ``Undecodable`` where they do not decode.
+        ``asked``: how many of them are asked for, the first ones. The others are ``Undecodable`` where they do not decode.
         """
         found = None
         with contextlib.suppress(*_decode_errors()):  # or a key cannot be hashed
@@ -176,7 +176,7 @@ class Reader:
                 try:
                     return in_seconds(remote, name, ask(key, version=version))
                 except Exception as error:  # noqa: BLE001 - a time limit is raised again
-                    return no_ttl(error)
+                    return no_ttl(remote, error)
         return None
 
     async def _attl(self, remote: BaseCache, key: Any, version: Any) -> float | None:
@@ -186,7 +186,7 @@ class Reader:
                 try:
                     return in_seconds(remote, name, await ask(key, version=version))
                 except Exception as error:  # noqa: BLE001 - a time limit is raised again
-                    return no_ttl(error)
+                    return no_ttl(remote, error)
         if callable(getattr(remote, "pttl", None)) or callable(getattr(remote, "ttl", None)):
             return await sync_to_async(self._ttl)(remote, key, version)
         return None
@@ -250,9 +250,9 @@ def in_seconds(remote: Any, name: str, left: float | None) -> float | None:
     return max(0.0, seconds - getattr(getattr(remote, "client", None), "_herd_timeout", 0))
 
 
-def no_ttl(error: Exception) -> float:
+def no_ttl(remote: BaseCache, error: Exception) -> float:
     """0: the value is there; that its TTL cannot be learned (by an ACL, say) is no reason not to return it."""
-    if is_callers(error):
+    if is_time_limit(error, packages_of(remote)):
         raise error
     return 0.0
 

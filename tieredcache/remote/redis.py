@@ -114,7 +114,7 @@ class DjangoSubclassReader(Reader):
             name = remote.make_and_validate_key(key, version=version)
             return in_seconds(remote, "pttl", remote._cache.get_client(name).pttl(name))
         except Exception as error:  # noqa: BLE001 - a time limit is raised again
-            return no_ttl(error)
+            return no_ttl(remote, error)
 
     async def _attl(self, remote: Any, key: Any, version: Any) -> float | None:
         return await sync_to_async(self._ttl)(remote, key, version)
