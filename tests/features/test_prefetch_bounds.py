@@ -103,6 +103,29 @@ def test_keys_read_together_by_chance_are_soon_left_alone(clock):
     assert level_after(300, 20, clock, used=True) == 0
 
 
+def test_few_copies_are_looked_at_where_all_will_do(clock):
+    """As when one key of a page is written often: its misses must not cost more than the trip that they might save."""
+
+    class Counted(dict):
+        asked = 0
+
+        def get(self, key):
+            self.asked += 1
+            return super().get(key)
+
+    learned, index = Prefetch(100, 10_000), Counted()
+    for _ in range(3):
+        prefetch.begin_burst()
+        for key in range(350):
+            learned.note(key, key, index.setdefault(key, entry(clock())), clock())
+            index[key].publish(clock() + 60)
+    prefetch.begin_burst()
+    assert learned.trip([0], index, lambda read_at: True) is None
+    assert index.asked <= 100
+    del index[50]
+    assert (50, 50) in learned.trip([0], index, lambda read_at: True).keys
+
+
 def test_a_level_that_was_given_up_is_tried_again(clock):
     learned = Prefetch(100, 1000)
     for number in range(40):

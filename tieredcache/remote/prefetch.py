@@ -192,21 +192,20 @@ class Prefetch:
                 level, limit = (self._untried // TRY_EVERY) % level, min(limit, TRY)
         if level == NOTHING:
             return None
-        keys, room, burst = [], LARGEST_TRIP, current_burst(now)
-        for candidate in _company(known, level, burst):
+        trip, room, burst = Trip(self, []), LARGEST_TRIP, current_burst(now)
+        for place, candidate in enumerate(_company(known, level, burst, asked)):
+            if len(trip.keys) == limit or (place >= limit and not trip.keys):  # so many will do: one was written, say
+                break
             entry = index.get(candidate)  # most have a copy that will do
             if entry and entry.until - now > SOON * (entry.until - entry.read_at) and accepts(entry.read_at):
                 continue
             about = self.known.get(candidate)
-            if about is None or candidate in asked or about.missing is burst or about.size > min(LARGEST_VALUE, room):
+            if about is None or about.missing is burst or about.size > min(LARGEST_VALUE, room):
                 continue
-            keys.append((about.key, candidate))
+            trip.keys.append((about.key, candidate))
             room -= about.size
-            if len(keys) == limit:
-                break
-        if not keys:
+        if not trip.keys:
             return None
-        trip = Trip(self, keys)
         self._trips[level].append(trip)
         self._level = next((better for better, trips in enumerate(self._trips) if _good([*trips][:-RECENT])), NOTHING)
         return trip
@@ -216,10 +215,13 @@ class Prefetch:
         self._paused_until = clock() + AFTER_FAILURE
 
 
-def _company(known: Known, level: int, present: Burst) -> Iterable[Hashable]:
+def _company(known: Known, level: int, present: Burst, asked: Iterable[Hashable]) -> Iterable[Hashable]:
     """The keys of the bursts before this one, those of the latest burst first; of level 1, those of two bursts."""
-    past = itertools.chain.from_iterable(burst.keys for burst in reversed(known.bursts) if burst is not present)
-    return [local_key for local_key, count in Counter(past).items() if count > level] if level else dict.fromkeys(past)
+    seen = {*asked}  # or had before
+    past = itertools.chain.from_iterable([burst.keys for burst in reversed(known.bursts) if burst is not present])
+    found = [local_key for local_key, count in Counter(past).items() if count > level] if level else past
+    # One by one, because few may be taken.
+    return filter(lambda key: not (key in seen or seen.add(key)), found)  # type: ignore[func-returns-value]
 
 
 def _good(trips: list[Trip]) -> bool:
