@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMAND = "python -m benchmarks.figures.report"
+PARTS = ("django-redis, looked up", "taking a lock", "reading the clock")  # what the others consist of
 COLUMNS = {
     "get, local hit, 100-character string": "get",
     "aget, local hit, against the peers'": "aget",
@@ -95,7 +96,7 @@ def figures(runs: list[dict[str, Any]]) -> str:
     written = [by_python(runs, HIT, without=("cache.get of",)), by_python(runs, BY_IMPORT, "rows")]
     parts = [
         by_python(runs, "the same, 0.5 ms away", title="get, a miss with a server 0.5 ms away"),
-        *(by_python(runs, name) for name in ("set", "LRUCache.set")),
+        *(by_python(runs, name, without=PARTS) for name in ("set", "LRUCache.set")),
     ]
     return _joined(about, side_by_side(runs[-1]), *written, *parts, pages(runs[-1]))
 
