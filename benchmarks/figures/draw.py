@@ -68,7 +68,8 @@ def plain(axis: Any) -> None:
 def calls(path: Path, results: list[dict[str, Any]], below: str) -> None:
     """Bars of medians with their quartiles, a panel for each kind of read."""
     heights = [len(result["ns"]) for result in results]
-    shape = {"figsize": (8, 1 + 0.32 * sum(heights) + 0.5 * len(heights)), "height_ratios": heights}
+    # One axis for all: on logarithmic axes of their own, two bars that differ by half look like ten and one.
+    shape = {"figsize": (8, 1 + 0.32 * sum(heights) + 0.5 * len(heights)), "height_ratios": heights, "sharex": True}
     with picture(path, len(results), 1, below=below, squeeze=False, **shape) as (_, panels):
         for panel, result in zip(panels[:, 0], results, strict=True):
             names = list(result["ns"])[::-1]
