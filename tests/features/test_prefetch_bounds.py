@@ -12,6 +12,7 @@ from django.core import signals
 from tests.support.bounded import Run
 from tests.support.doubles import RemoteDouble
 from tests.support.prefetched import PAGE, ask, brought, page
+from tests.support.trips import CountingConnection
 from tieredcache.local.entries import Entry
 from tieredcache.remote import prefetch
 from tieredcache.remote.prefetch import Prefetch
@@ -114,16 +115,28 @@ def test_few_copies_are_looked_at_where_all_will_do(clock):
             return super().get(key)
 
     learned, index = Prefetch(100, 10_000), Counted()
-    for _ in range(3):
+    for number in range(3):
         prefetch.begin_burst()
-        for key in range(350):
+        learned.note("common", "common", entry(clock()), clock())
+        for key in range(1000 * number, 1000 * number + 350):
             learned.note(key, key, index.setdefault(key, entry(clock())), clock())
             index[key].publish(clock() + 60)
     prefetch.begin_burst()
-    assert learned.trip([0], index, lambda read_at: True) is None
-    assert index.asked <= 100
-    del index[50]
-    assert (50, 50) in learned.trip([0], index, lambda read_at: True).keys
+    assert learned.trip(["common"], index, lambda read_at: True) is None
+    assert index.asked <= prefetch.LONGEST_BURST
+
+
+def test_a_page_of_more_keys_than_a_trip_brings_takes_some_trips_more(expired, clock):
+    """Those that have been brought already are no reason to stop."""
+    keys = [f"large page:{number}" for number in range(350)]
+    cache = expired(MAX_ENTRIES=2000)
+    cache.remote.set_many(dict.fromkeys(keys, 1), timeout=None)
+    page(cache, keys)
+    for _ in range(2):
+        clock.move(6)
+        before = CountingConnection.trips
+        page(cache, keys)
+        assert CountingConnection.trips - before <= 5
 
 
 def test_a_level_that_was_given_up_is_tried_again(clock):

@@ -194,7 +194,8 @@ class Prefetch:
             return None
         trip, room, burst = Trip(self, []), LARGEST_TRIP, current_burst(now)
         for place, candidate in enumerate(_company(known, level, burst, asked)):
-            if len(trip.keys) == limit or (place >= limit and not trip.keys):  # so many will do: one was written, say
+            # Where a whole page will do, one key of it has been written, say: so will the other bursts.
+            if len(trip.keys) == limit or (place >= LONGEST_BURST and not trip.keys):
                 break
             entry = index.get(candidate)  # most have a copy that will do
             if entry and entry.until - now > SOON * (entry.until - entry.read_at) and accepts(entry.read_at):
