@@ -200,6 +200,16 @@ def test_a_time_limit_is_raised_when_a_project_has_a_subclass_of_a_backend_of_re
         mode(cache).get("key")
 
 
+def test_a_time_limit_that_struck_in_the_client_is_no_outage(make_cache, mode, clock, monkeypatch):
+    cache = make_cache("django-redis")
+    monkeypatch.setattr("redis.client.Pipeline.execute", lambda *_, **__: within_the_client())
+    for _ in range(5):
+        with pytest.raises(redis.TimeoutError):
+            mode(cache).get("key")
+        clock.move(1)
+    assert not cache._tier.circuit.failing
+
+
 class OfAProject(RedisCache):
     def get(self, *args, **kwargs):
         return super().get(*args, **kwargs)
