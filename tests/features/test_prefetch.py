@@ -99,6 +99,14 @@ def test_a_read_of_many_keys_brings_their_company_along(cache):
     assert trips(lambda: page(cache)) == 0
 
 
+def test_a_question_whether_a_key_exists_brings_nothing_along(expired, mode):
+    """It reads no value."""
+    cache = expired()
+    prefetch.begin_burst()
+    assert mode(cache).has_key(PAGE[0])
+    assert not brought(cache)
+
+
 def test_keys_that_are_asked_for_are_none_that_are_brought_along(expired, clock):
     """They neither count as brought for nothing nor take the place of those that are."""
     cache = expired(PREFETCH=4)

@@ -1,5 +1,6 @@
 """REFRESH_EARLY and writes: what is written while a value is computed early is not overwritten by it."""
 
+import asyncio
 import threading
 
 import pytest
@@ -114,7 +115,8 @@ def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritte
     assert cache.get("key") == "written"
 
 
-def test_what_was_set_late_is_deleted_when_a_write_has_not_waited_for_it(due, compute, monkeypatch, mode):
+@pytest.mark.parametrize("native", [False, True], ids=["in a thread", "native"])
+def test_what_was_set_late_is_deleted_when_a_write_has_not_waited_for_it(native, due, compute, monkeypatch, mode):
     """It has replaced what was written meanwhile, and would be there for its whole timeout."""
     monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
     cache, sent, written = due(), threading.Event(), threading.Event()
@@ -126,7 +128,13 @@ def test_what_was_set_late_is_deleted_when_a_write_has_not_waited_for_it(due, co
             assert written.wait(5)
         store(self, key, value, *args, **kwargs)
 
+    async def alate(self, *args, **kwargs):
+        await asyncio.to_thread(late, self, *args, **kwargs)
+
     monkeypatch.setattr(RemoteDouble, "set", late)
+    monkeypatch.setattr(RemoteDouble, "aset", alate)
+    if native:
+        monkeypatch.setattr(RemoteDouble, "aadd", alate, raising=False)
     early = Run(mode(cache).get_or_set, "key", compute, 100)
     assert sent.wait(5)
     cache.set("key", "written", 100)
