@@ -51,7 +51,10 @@ class SharedCaches(CacheHandler):
         backend = django_caches[alias]
         if type(backend) not in {TieredCache, LRUCache} or alias in self._assigned:
             return backend
-        return shared.setdefault(alias, django_caches.create_connection(alias))
+        backend = shared.setdefault(alias, django_caches.create_connection(alias))
+        if alias in self._assigned:  # meanwhile, by another thread
+            shared.pop(alias, None)
+        return backend
 
     def __setitem__(self, alias: str, backend: BaseCache) -> None:
         self._assigned.add(alias)
@@ -74,7 +77,7 @@ class SharedCaches(CacheHandler):
             _default.unbind()
 
     def _unshare(self, alias: str) -> None:
-        self._shared = {}  # whole, as above: another thread may do the same for another alias
+        self._shared.pop(alias, None)
         if alias == DEFAULT_CACHE_ALIAS:
             _default.unbind()
 
@@ -91,7 +94,7 @@ class SharedCache(_Proxy):
         attribute = getattr(backend, name)
         if getattr(attribute, "__func__", None) in _FUNCTIONS and shared.get(DEFAULT_CACHE_ALIAS) is backend:
             object.__setattr__(self, name, attribute)
-            if caches._shared is not shared:  # noqa: SLF001 - CACHES has changed meanwhile
+            if caches._shared.get(DEFAULT_CACHE_ALIAS) is not backend:  # noqa: SLF001 - it has been replaced meanwhile
                 self.unbind()
         return attribute
 

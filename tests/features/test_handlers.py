@@ -241,11 +241,16 @@ def test_what_another_thread_shares_during_a_reset_is_not_shared_on():
         assert tieredcache.caches._shared == {}
 
 
-def test_nothing_is_shared_on_when_an_alias_is_assigned():
-    """Two threads that assign two aliases at once would each put back what the other has taken out."""
-    tieredcache.caches["default"].get("key")
-    tieredcache.caches["remote"] = tieredcache.caches["remote"]
-    assert tieredcache.caches._shared == {}
+def test_what_code_has_set_stays_when_another_alias_is_assigned():
+    """The proxy keeps methods of the backend that it had."""
+    with override_settings(
+        CACHES={"default": {"BACKEND": LRU, "LOCATION": "own"}, "other": {"BACKEND": LRU, "LOCATION": "other"}}
+    ):
+        tieredcache.cache.version = 2
+        tieredcache.cache.set("key", 1)
+        tieredcache.caches["other"] = tieredcache.caches["other"]
+        assert tieredcache.cache.delete("key")
+        assert tieredcache.cache.get("key") is None
 
 
 def test_a_mock_stays_when_another_alias_is_assigned():

@@ -5,6 +5,7 @@ import random
 from unittest.mock import Mock
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 
@@ -162,13 +163,22 @@ def test_a_failure_leaves_the_old_value(error, alias, due, clock, compute, mode,
         mode(cache).get_or_set("key", compute, 100)
 
 
-@pytest.mark.parametrize("error", [TimeoutError("of the caller"), KeyboardInterrupt()])
-def test_a_time_limit_of_the_caller_is_raised(error, due, compute):
+@pytest.mark.parametrize(
+    ("error", "sync"),
+    [
+        (TimeoutError("of the caller"), True),
+        (KeyboardInterrupt(), True),
+        (SoftTimeLimitExceeded(), True),
+        (SoftTimeLimitExceeded(), False),
+    ],
+    ids=str,
+)
+def test_a_time_limit_of_the_caller_is_raised(error, sync, due, compute):
     """It is none of the computation's."""
     cache = due()
     compute.meanwhile = Mock(side_effect=error)
     with pytest.raises(type(error)):
-        cache.get_or_set("key", compute, 100)
+        cache.get_or_set("key", compute, 100) if sync else asyncio.run(cache.aget_or_set("key", compute, 100))
     assert not cache.inflight.under_way
     if isinstance(error, Exception):
         assert cache.get_or_set("key", compute, 100) == 1, "it is not what the next caller runs into"

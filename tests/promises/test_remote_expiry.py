@@ -174,6 +174,15 @@ def test_a_remote_with_only_ttl_is_asked_in_seconds(make_cache, clock, mode, mon
         assert deadline(cache, key) == (clock() + expected if expected else float("-inf"))
 
 
+def test_a_ttl_is_asked_for_where_one_of_the_keys_is_kept(make_cache, clock, mode, monkeypatch):
+    """Though the first of them is not."""
+    monkeypatch.setattr(RemoteDouble, "ttl", lambda *_, **__: 2, raising=False)
+    cache = make_cache(DOUBLE, LOCAL_TIMEOUT=60, JITTER=0, LOCAL_TIMEOUTS={"never:": 0})
+    cache.remote.set_many({"never:1": 1, "key": 2})
+    assert mode(cache).get_many(["never:1", "key"]) == {"never:1": 1, "key": 2}
+    assert deadline(cache, "key") == clock() + 1.5
+
+
 def test_a_remote_with_an_async_pttl_is_awaited(make_cache, monkeypatch, clock):
     """What raises when its TTL is asked for is returned, and not kept."""
 

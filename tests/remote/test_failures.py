@@ -1,6 +1,7 @@
 """Which errors mean that the remote has failed, which of these say that it is down, and what becomes of them."""
 
 import asyncio
+import errno
 import pickle
 import socket
 import ssl
@@ -147,11 +148,12 @@ def test_an_exhausted_pool_does_not_say_that_the_server_is_down(client):
     assert all(map(says_down, (refused, interrupted(refused), caused_by(Swallowed(), refused), OSError("refused"))))
 
 
-def test_a_time_out_of_memcached_is_that_of_a_socket():
-    """Its clients have no other; what a backend that is not known raises may have any text."""
-    memcached = packages_of(PyMemcacheCache("127.0.0.1:1", {}))
-    for error, of_socket in ((TimeoutError("timed out"), True), (TimeoutError("Function timed out"), False)):
-        assert is_remote_error(error, memcached) is of_socket
+def test_a_time_out_of_memcached_or_around_redis_is_that_of_a_socket():
+    """Memcached's clients have no other; what a backend that is not known raises may have any text."""
+    known = [packages_of(PyMemcacheCache("127.0.0.1:1", {})), packages_of(DerivedFromRedis("redis://127.0.0.1:1", {}))]
+    of_sockets = TimeoutError("timed out"), TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+    for error in (*of_sockets, TimeoutError("Function timed out")):
+        assert [is_remote_error(error, packages) for packages in known] == [error in of_sockets] * 2
         assert is_remote_error(error, OWN)
 
 

@@ -111,8 +111,10 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._can_store(key, version):
                 store(key, value, timeout, version)
-                if store == self.set and own.is_late():
-                    self.delete(key, version)
+                if own.forgotten and store == self.set:  # it may have replaced what a write that has not waited wrote
+                    with fresh():
+                        if self.get(key, MISSING, version) == value:
+                            self.delete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:
@@ -128,8 +130,10 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._can_store(key, version):
                 await store(key, value, timeout, version)
-                if store == self.aset and own.is_late():
-                    await self.adelete(key, version)
+                if own.forgotten and store == self.aset:
+                    with fresh():
+                        if await self.aget(key, MISSING, version) == value:
+                            await self.adelete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:

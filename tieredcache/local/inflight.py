@@ -119,10 +119,6 @@ class Computation(Step):
         self.storing = Step()
         return not self.forgotten
 
-    def is_late(self) -> bool:
-        """Whether a write has not waited for the value to be stored: a set may have replaced what was written."""
-        return self.storing is not None and self.storing.given_up
-
     def end(self) -> None:
         """Let all go that wait; may be repeated."""
         self.forgotten = True

@@ -117,9 +117,9 @@ def is_remote_error(error: BaseException, packages: frozenset[str] = frozenset()
     """
     error = _unwrapped(error)
     kind = type(error)
-    if kind is TimeoutError:  # Memcached's clients raise a socket's, others may any; redis-py's is another: so the caller's
-        redis = not packages or any(name.startswith(_REDIS) for name in packages)
-        return not redis and (packages != _MEMCACHED or not is_callers(error))
+    if kind is TimeoutError:  # redis-py's is another; Memcached's clients, and what is around redis-py, raise a socket's
+        known = packages == _MEMCACHED or any(name.startswith(_REDIS) for name in packages)
+        return bool(packages) and not (known and is_callers(error))
     if isinstance(error, (OSError, Swallowed, RemoteOutage)):
         return True
     if isinstance(error, (*loaded(_MISTAKES), *loaded(_UNDECODABLE))):

@@ -142,7 +142,7 @@ class Prefetch:
             size = LARGEST_VALUE + 1  # of an object that readers share, which is not known
             if issubclass(type(value), (str, bytes)):  # a pickle, too, as nearly always
                 size = len(value)
-            elif is_immutable(value):
+            elif (type(value) not in {tuple, frozenset} or len(value) <= LARGEST_VALUE // 8) and is_immutable(value):
                 size = size_of(value, LARGEST_VALUE)
             if known is not None and known.bursts[-1] is burst:
                 known.missing = None
