@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from django.conf import settings
 from django.core.cache import DEFAULT_CACHE_ALIAS, CacheHandler
 from django.core.cache import caches as django_caches
 from django.core.cache.backends.base import BaseCache
@@ -49,7 +50,8 @@ class SharedCaches(CacheHandler):
     def _find(self, alias: str) -> BaseCache:
         shared = self._shared  # noted first: where CACHES changes meanwhile, this is not used any more
         backend = django_caches[alias]
-        if type(backend) not in {TieredCache, LRUCache} or alias in self._assigned:
+        ours = type(backend) in {TieredCache, LRUCache} and alias not in self._assigned
+        if not ours or self.settings is not settings.CACHES:  # CACHES has changed, and Django's handler not been reset yet
             return backend
         backend = shared.setdefault(alias, django_caches.create_connection(alias))
         if alias in self._assigned:  # meanwhile, by another thread
@@ -67,7 +69,7 @@ class SharedCaches(CacheHandler):
 
     def all(self, initialized_only: bool = False) -> list[BaseCache]:
         """The backends of all aliases, or of those that this thread has looked up by Django's handler."""
-        return django_caches.all(initialized_only)
+        return CacheHandler.all(django_caches, initialized_only)
 
     def reset(self, *, setting: str = "CACHES", **_: Any) -> None:
         """Ask Django for each backend again."""

@@ -241,6 +241,13 @@ def test_what_another_thread_shares_during_a_reset_is_not_shared_on():
         assert tieredcache.caches._shared == {}
 
 
+def test_no_backend_of_settings_that_are_over_is_shared():
+    """Django's handler still has them when a receiver of setting_changed reads a cache before it is reset."""
+    with mock.patch.dict(vars(django.caches), settings=dict(django.caches.settings)):
+        assert tieredcache.caches["default"] is django.caches["default"]
+    assert tieredcache.caches["default"] is not django.caches["default"]
+
+
 def test_what_code_has_set_stays_when_another_alias_is_assigned():
     """The proxy keeps methods of the backend that it had."""
     with override_settings(

@@ -1,6 +1,5 @@
 """REFRESH_EARLY and writes: what is written while a value is computed early is not overwritten by it."""
 
-import asyncio
 import threading
 
 import pytest
@@ -113,35 +112,3 @@ def test_a_write_that_was_under_way_when_the_computation_began_is_not_overwritte
     writer.result()
     assert cache.remote.get("key") == "written"
     assert cache.get("key") == "written"
-
-
-@pytest.mark.parametrize("native", [False, True], ids=["in a thread", "native"])
-@pytest.mark.parametrize(("late", "left"), [("the set", None), ("its reply", "written")])
-def test_what_was_set_late_is_deleted_when_it_has_replaced_a_write(late, left, native, due, compute, monkeypatch, mode):
-    """The write has not waited for it; what it had replaced would be there for its whole timeout."""
-    monkeypatch.setattr("tieredcache.backends.writes.STORING", 0.05)
-    cache, sent, written = due(), threading.Event(), threading.Event()
-    store = RemoteDouble.set
-
-    def hangs(self, key, value, *args, **kwargs):
-        if late == "its reply" or value == "written":
-            store(self, key, value, *args, **kwargs)
-        if value != "written":
-            sent.set()
-            assert written.wait(5)
-        if late == "the set" and value != "written":
-            store(self, key, value, *args, **kwargs)
-
-    async def ahangs(self, *args, **kwargs):
-        await asyncio.to_thread(hangs, self, *args, **kwargs)
-
-    monkeypatch.setattr(RemoteDouble, "set", hangs)
-    monkeypatch.setattr(RemoteDouble, "aset", ahangs)
-    if native:
-        monkeypatch.setattr(RemoteDouble, "aadd", ahangs, raising=False)
-    early = Run(mode(cache).get_or_set, "key", compute, 100)
-    assert sent.wait(5)
-    cache.set("key", "written", 100)
-    written.set()
-    early.result()
-    assert cache.get("key") == cache.remote.get("key") == left

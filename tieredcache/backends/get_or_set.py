@@ -111,10 +111,6 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._can_store(key, version):
                 store(key, value, timeout, version)
-                if own.forgotten and store == self.set:  # it may have replaced what a write that has not waited wrote
-                    with fresh():
-                        if self.get(key, MISSING, version) == value:
-                            self.delete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:
@@ -130,10 +126,6 @@ class GetOrSet(BaseCache):
         try:
             if store and own.stores() and self._can_store(key, version):
                 await store(key, value, timeout, version)
-                if own.forgotten and store == self.aset:
-                    with fresh():
-                        if await self.aget(key, MISSING, version) == value:
-                            await self.adelete(key, version)
             elif own.old is MISSING and not own.forgotten:
                 return value
         finally:

@@ -13,7 +13,7 @@ from tieredcache.freshness import accepts
 from tieredcache.local.entries import EXISTS, MISSING, UNKNOWN, is_callers
 from tieredcache.local.sample import compare
 from tieredcache.remote.circuit import WHOLE
-from tieredcache.remote.failures import Swallowed, client_error, is_remote_error, is_time_limit, may_be_repeated, says_down
+from tieredcache.remote.failures import Swallowed, client_error, is_remote_error, may_be_repeated, says_down
 from tieredcache.remote.reader import Undecodable
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class RemoteReads(RemoteWrites):
             tier.misses += len(reads)  # as the remote calls it
             return [MISSING] * len(reads)
         tier.remote_errors += 1
-        if says_down(error) and not is_time_limit(client_error(error), tier.packages):
+        if says_down(error):
             tier.circuit.failed(server, read.local_key, read.started, error)
         else:
             tier.circuit.ended(server, read.local_key)

@@ -150,23 +150,24 @@ def is_refusal(error: BaseException, *, closed: bool) -> bool:
 
 
 def is_time_limit(error: BaseException, packages: frozenset[str]) -> bool:
-    """Whether it is a time limit of the caller, which strikes once; or what a client has made of one."""
+    """Whether it is a time limit of the caller, and not an error of the remote, which is made in ``packages``."""
     error = _unwrapped(error)
-    if type(error) is TimeoutError:
-        return not is_remote_error(error, packages)
-    # Those of Redis raise a TimeoutError of their own while they handle Python's. The context of any other error may be what
-    # the caller was handling when it asked.
-    own = type(error).__name__ == "TimeoutError" and isinstance(error, loaded(_ROOTS))
-    return is_callers(error) or (own and error.__context__ is not None and is_callers(error.__context__))
+    return not is_remote_error(error, packages) if type(error) is TimeoutError else is_callers(error)
 
 
 def may_be_repeated(error: BaseException, packages: frozenset[str]) -> bool:
     """Whether a read that failed so may be sent again: after what a client or server raises, not a time limit of the caller.
 
-    Such a limit may be any exception that a signal handler raises.
+    Such a limit may be any exception that a signal handler raises, and strikes once.
     """
-    raised = is_remote_error(error, packages) or isinstance(_unwrapped(error), loaded(_ROOTS))
-    return raised and not is_time_limit(error, packages)
+    inner = _unwrapped(error)
+    clients = isinstance(inner, loaded(_ROOTS))
+    # Those of Redis raise a TimeoutError of their own while they handle Python's. The context of any other error may be what
+    # the caller was handling when it asked.
+    limit = inner.__context__ if clients and type(inner).__name__ == "TimeoutError" else None
+    if is_time_limit(error, packages) or (limit is not None and is_callers(limit)):
+        return False
+    return clients or is_remote_error(error, packages)
 
 
 def says_down(error: BaseException) -> bool:
