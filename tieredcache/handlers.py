@@ -1,4 +1,4 @@
-"""``cache`` and ``caches``: Django's pair, without its look-up of a backend for each call.
+"""``cache`` and ``caches``: Django's pair, without its lookup of a backend for each call.
 
 Django makes a backend for each thread and task, and looks it up for each call, which takes several times as long as a hit.
 One backend of ours may serve them all: what it keeps is the process's, and its remote is looked up for each read. So of
@@ -36,7 +36,7 @@ class SharedCaches(CacheHandler):
     __slots__ = ("_assigned", "_shared")
 
     def __init__(self) -> None:
-        # All else is Django's. Not by a __getattr__, which would make each look-up slower: by half of a hit on Python 3.11.
+        # All else is Django's. Not by a __getattr__, which would make each lookup slower: a sixth of a hit on Python 3.11.
         self.__dict__ = django_caches.__dict__
         self._shared: dict[str, BaseCache] = {}
         self._assigned: set[str] = set()  # the aliases that code has given a backend of its own, in its thread or task

@@ -49,7 +49,7 @@ def work(url: str, beta: float, start: float, end: float) -> dict[str, Any]:
 
         turn = start + random.random() / RATE
         while turn < end:
-            time.sleep(max(0.0, turn - time.time()))  # a fixed rate of visitors, however long an answer takes
+            time.sleep(max(0.0, turn - time.time()))  # visitors come at a fixed rate, which is the load, in real processes
             turn += 2 / RATE
             began, called = time.time(), time.perf_counter()
             early.clear()

@@ -57,7 +57,7 @@ def measured(
         found: dict[str, list[tuple[float, int]]] = {mode: [] for mode in ports}
         draw, started = random.Random(1), time.monotonic()
         for second in range(learning + seconds):
-            time.sleep(max(0, started + second - time.monotonic()))  # a page a second is the load
+            time.sleep(max(0, started + second - time.monotonic()))  # the load: a page a second, to real workers
             number = draw.randrange(lists)
             for mode in sorted(ports, key=lambda _: draw.random()):
                 before = demo.trips(server)[0]

@@ -22,5 +22,5 @@ class SlowReads(RedisCache):
     def get_many(self, *args: Any, **kwargs: Any) -> Any:
         """As ``get``."""
         values = super().get_many(*args, **kwargs)
-        time.sleep(SECONDS)  # as above
+        time.sleep(SECONDS)  # simulates latency, as in get()
         return values

@@ -132,7 +132,7 @@ def write(checker: Checker, url: str, broken: str | None, kind: str) -> None:
         board.wrote(key, number)
         # At once, and when reads that had begun before have come back.
         for pause in (0, random.choice([0, 0.001, 0.01, checker.configuration.bound / 4])):
-            time.sleep(pause)  # the next read comes at a random moment within the bound: real processes write
+            time.sleep(pause)  # until a read under way in another thread is back: it may store the old value only then
             if kind == "tier":
                 seen = cache.get(f"key{key}")
                 board.counts[checker.slot * 5 + 4] += seen != number and (seen is not None or ttl is None)
@@ -165,7 +165,7 @@ def run(configuration: Configuration, url: str, seconds: float, broken: str | No
             await_reads(board, slot, 0)
         end = monotonic() + seconds
         while monotonic() < end:
-            time.sleep(max(0.5, seconds / 8))  # the interval between two kills: real processes read and write meanwhile
+            time.sleep(max(0.5, seconds / 8))  # how long real processes read and are checked before a kill
             slot = random.choice([slot for slot, (_, _, mortal) in enumerate(roles) if mortal])
             for number, process in enumerate(processes):
                 if number == slot:

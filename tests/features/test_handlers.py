@@ -229,16 +229,27 @@ def test_a_mock_is_gone_when_its_patch_is_over():
 
 
 def test_what_another_thread_shares_during_a_reset_is_not_shared_on():
-    """It is a backend of the old CACHES."""
+    """It is a backend of the old CACHES, put where that thread had begun to look."""
+    before = tieredcache.caches._shared
+    tieredcache.caches.reset()
+    before["default"] = "a backend of the old CACHES"
+    assert tieredcache.caches["default"] is not before["default"]
 
-    class Filling(dict):
-        def copy(self):
-            self["late"] = "a backend of the old CACHES"
-            return dict(self)
 
-    with mock.patch.object(tieredcache.caches, "_shared", Filling()):
-        tieredcache.caches.reset()
-        assert tieredcache.caches._shared == {}
+def test_an_alias_that_is_assigned_while_it_is_shared_is_not_shared_on():
+    mine, make = TieredCache("remote", {"OPTIONS": {}}), django.caches.create_connection
+    assert django.caches["default"] is not mine
+
+    def meanwhile(alias):
+        tieredcache.caches["default"] = mine
+        return make(alias)
+
+    try:
+        with mock.patch.object(django.caches, "create_connection", meanwhile):
+            assert tieredcache.caches["default"] is not mine
+        assert tieredcache.caches["default"] is mine
+    finally:
+        del tieredcache.caches["default"]
 
 
 def test_no_backend_of_settings_that_are_over_is_shared():
